@@ -1,0 +1,55 @@
+# Two commands from a bare machine: `make demo` and `make test`. The rest is for those who change the code.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-jax test-oldest lint format clean
+
+demo: .venv/.demo
+	$(BIN)/python examples/quickstart.py
+
+test: .venv/.test
+	$(BIN)/python -m pytest
+
+test-jax: .venv/.jax
+	KERAS_BACKEND=jax $(BIN)/python -m pytest
+
+lint: .venv/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The lower bounds of setup.cfg, in an environment of their own; needs Python 3.11 or 3.12.
+test-oldest: .venv-oldest/.test
+	.venv-oldest/bin/python -m pytest
+
+clean:
+	rm -rf .venv .venv-oldest build dist *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# A stamp for each set of packages, so that a second run installs nothing.
+.venv/.demo: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[examples]'
+	touch $@
+
+.venv/.test: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+.venv/.jax: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[test,jax]'
+	touch $@
+
+.venv/.lint: setup.cfg | .venv/bin/python
+	$(BIN)/python -m pip install --quiet ruff==0.17.6
+	touch $@
+
+.venv-oldest/.test: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --editable '.[test]' \
+	    keras==3.8.0 tensorflow==2.18.1 tensorboard==2.18.0 tensorflow-datasets==4.9.7
+	touch $@

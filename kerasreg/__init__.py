@@ -1,0 +1,49 @@
+"""kerasreg: Keras networks that train, generalise and admit doubt.
+
+Nouns live in namespaces named like Keras' own; verbs that act on a whole model stand at the top.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# What a saved model may name is imported at once, so that `import kerasreg` is all it takes to load one.
+from kerasreg import callbacks, constraints, initializers, layers, losses, metrics, regularizers
+
+if TYPE_CHECKING:
+    from kerasreg import augment, datasets, diagnostics, uncertainty
+    from kerasreg.uncertainty import mc_predict
+
+__version__ = "0.1.0"
+
+# The rest waits for its first use: it brings tf.data, tensorflow-datasets or matplotlib with it.
+_LAZY_NAMESPACES = ("augment", "datasets", "diagnostics", "uncertainty")
+_LAZY_VERBS = {"mc_predict": "kerasreg.uncertainty"}
+
+__all__ = [
+    "augment",
+    "callbacks",
+    "constraints",
+    "datasets",
+    "diagnostics",
+    "initializers",
+    "layers",
+    "losses",
+    "mc_predict",
+    "metrics",
+    "regularizers",
+    "uncertainty",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY_NAMESPACES:
+        return import_module(f"kerasreg.{name}")
+    if name in _LAZY_VERBS:
+        return getattr(import_module(_LAZY_VERBS[name]), name)
+    raise AttributeError(f"module 'kerasreg' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,74 @@
+"""The rows of a model's input, batch by batch, all of one size."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasreg._core.arguments import Came, refusal
+
+
+def batches(owner: str, x: Any, batch_size: int) -> Iterator[tuple[Any, int]]:
+    """Pairs of a batch and its number of real rows.
+
+    A short last batch is filled up with copies of its last row, so that a compiled function sees one shape.
+
+    Args:
+        owner: Who asks, for an error's sentence.
+        x: An array, a nested structure of arrays with as many rows each, or a `tf.data.Dataset` or
+            `keras.utils.PyDataset` of batches, whose own batch size then holds.
+        batch_size: Rows in a batch.
+
+    Raises:
+        ValueError: If there is no row, or the arrays differ in rows.
+    """
+    if isinstance(x, keras.utils.PyDataset):
+        x = (x[i] for i in range(x.num_batches))
+    elif not _is_tf_dataset(x):
+        yield from _slices(owner, x, batch_size)
+        return
+    size, empty = None, True
+    for element in x:
+        inputs = element[0] if isinstance(element, tuple) else element
+        arrays = keras.tree.map_structure(_to_numpy, inputs)
+        rows = len(keras.tree.flatten(arrays)[0])
+        if rows == 0:
+            continue
+        size, empty = size or rows, False
+        yield keras.tree.map_structure(lambda a, n=max(size, rows): _fill(a, n), arrays), rows
+    if empty:
+        raise refusal(owner, "x", "at least one row", Came("none"))
+
+
+def _slices(owner: str, x: Any, batch_size: int) -> Iterator[tuple[Any, int]]:
+    if not any(hasattr(leaf, "shape") for leaf in keras.tree.flatten(x)):
+        x = np.asarray(x)
+    arrays = keras.tree.map_structure(_to_numpy, x)
+    lengths = {len(a) if a.ndim else 0 for a in keras.tree.flatten(arrays)}
+    if len(lengths) != 1 or lengths == {0}:
+        shapes = [a.shape for a in keras.tree.flatten(arrays)]
+        raise refusal(owner, "x", "arrays with one and the same number of rows, at least 1", Came(f"shapes {shapes}"))
+    (total,) = lengths
+    size = min(batch_size, total)
+    for start in range(0, total, size):
+        batch = keras.tree.map_structure(lambda a, s=start: _fill(a[s : s + size], size), arrays)
+        yield batch, min(size, total - start)
+
+
+def _fill(array: np.ndarray, rows: int) -> np.ndarray:
+    missing = rows - len(array)
+    return array if missing <= 0 else np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
+
+
+def _to_numpy(leaf: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(leaf) if keras.ops.is_tensor(leaf) else leaf)
+
+
+def _is_tf_dataset(x: Any) -> bool:
+    # Nobody holds a tf.data.Dataset without having imported TensorFlow, which other backends do without.
+    tf = sys.modules.get("tensorflow")
+    return tf is not None and isinstance(x, tf.data.Dataset)

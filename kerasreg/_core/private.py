@@ -1,0 +1,29 @@
+"""Every private name of Keras that kerasreg uses, each with its reason.
+
+`tests/test_private.py` fails for each name that a new version takes away.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers that a layer holds, at the first level (`Layer._layers`).
+
+    `Model.layers` is public but exists for models only; a subclassed layer's own layers have no public list.
+    """
+    return list(layer._layers)
+
+
+def get_mask(tensor: Any) -> Any:
+    """The mask that Keras hangs on a tensor as `_keras_mask`, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def set_mask(tensor: Any, mask: Any) -> None:
+    """Hang a mask on a tensor, as `Layer.__call__` does after `call`."""
+    if mask is not None:
+        tensor._keras_mask = mask

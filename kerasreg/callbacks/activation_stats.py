@@ -1,0 +1,181 @@
+"""The callback that shows what every layer's output does while `fit` runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import keras
+
+from kerasreg._core.arguments import Came, flag, integer, refusal
+from kerasreg._core.paths import layer_paths
+from kerasreg._core.registry import register
+from kerasreg._tap.train_step import Tap
+from kerasreg.callbacks.activation_log import ActivationLog
+from kerasreg.diagnostics.activation_rules import judge_activations
+from kerasreg.diagnostics.finding import Finding
+
+
+@register
+class ActivationStats(keras.callbacks.Callback):
+    """Mean, std, RMS and share of zeros of every layer's output, from the real training pass.
+
+    The figures are reduced on the device inside the training step itself: no second forward pass, and
+    weights, losses and random numbers are bit for bit those of a run without the callback. Observed steps
+    run a second compiled train function, so the first one takes as long as the first step of a `fit`.
+
+    Args:
+        log_dir: A folder for TensorBoard events and `activations.jsonl`; None keeps the figures in memory.
+        every: Observe each step whose number is a multiple of this, and the first step of each `fit`.
+        layers: Patterns of layer paths (`"conv*"`, `"block/*"`), one or a list; None for all layers.
+        diagnose: Whether findings are made, and printed at the end of the epoch in which they arise.
+
+    Attributes:
+        history: A list of dicts, one for each layer and observed step: `step` (the optimizer's, counted
+            from 0), `layer`, `mean`, `std`, `rms`, `zeros`.
+        findings: A list of `kerasreg.diagnostics.Finding`.
+        skipped: A dict from the path of a layer that could not be seen to the reason.
+
+    Raises:
+        ValueError: If an argument is not one of the above; before training starts, if `log_dir` cannot be
+            written or a pattern matches no layer.
+
+    Example:
+        >>> import keras, numpy as np, kerasreg as kr
+        >>> model = keras.Sequential([keras.layers.Dense(4, "relu", name="hidden"), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> stats = kr.callbacks.ActivationStats(every=2)
+        >>> history = model.fit(np.ones((8, 3)), np.ones(8), batch_size=2, callbacks=[stats], verbose=0)
+        >>> [row["step"] for row in stats.history if row["layer"] == "hidden"]
+        [0, 2]
+    """
+
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str] | None = None,
+        every: int = 10,
+        layers: str | Sequence[str] | None = None,
+        diagnose: bool = True,
+    ):
+        super().__init__()
+        self.log_dir = None if log_dir is None else os.fspath(log_dir)
+        self.every = integer("ActivationStats", "every", every, low=1)
+        self.layers = _patterns(layers)
+        self.diagnose = flag("ActivationStats", "diagnose", diagnose)
+        self.history: list[dict[str, Any]] = []
+        self.findings: list[Finding] = []
+        self.skipped: dict[str, str] = {}
+        self._step = 0
+        self._observing = False
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of the constructor."""
+        return {
+            "log_dir": self.log_dir,
+            "every": self.every,
+            "layers": self.layers,
+            "diagnose": self.diagnose,
+        }
+
+    def summary(self) -> str:
+        """A table of the layers at the step observed last, with what was found about each."""
+        latest: dict[str, dict[str, Any]] = {row["layer"]: row for row in self.history}
+        codes = {finding.layer: finding.code for finding in self.findings}
+        width = max((len(layer) for layer in latest), default=5)
+        lines = [f"{'layer':{width}}  {'mean':>9}  {'std':>9}  {'RMS':>9}  {'zeros':>6}  state"]
+        for layer, row in latest.items():
+            figures = "  ".join(f"{row[name]:9.3g}" for name in ("mean", "std", "rms"))
+            lines.append(f"{layer:{width}}  {figures}  {row['zeros']:6.1%}  {codes.get(layer, 'healthy')}")
+        return "\n".join(lines)
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Find the layers and open the log, or say why not before anything is trained."""
+        paths = self._selected()
+        self._log = None if self.log_dir is None else ActivationLog(self.log_dir)
+        self._tap = Tap.join(self.model, paths)
+        self._rows = set(paths.values())
+        self._seen: set[str] = set()
+        self._first = True
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Count on from the optimizer's step, which a resumed training brings along."""
+        # Read here only: between two epochs JAX's trainer has put the variables back into the model.
+        self._step = max(self._step, int(self.model.optimizer.iterations))
+        self._window = len(self.history)
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Have the step observed if it is one of those to be seen."""
+        self._batch = batch
+        # An execution of several steps is seen in its last one; it counts if any of them would.
+        self._observing = self._first or -self._step % self.every < self.model.steps_per_execution
+        if self._observing:
+            self._first = False
+            self._tap.arm()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Take the observed step's figures."""
+        last = self._step + batch - self._batch
+        if self._observing:
+            self._observing = False
+            self._record(last)
+        self._step = last + 1
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Say what is newly wrong."""
+        if not self.diagnose:
+            return
+        known = {(finding.layer, finding.code) for finding in self.findings}
+        for finding in judge_activations(self.history[self._window :]):
+            if (finding.layer, finding.code) not in known:
+                self.findings.append(finding)
+                print(f"\n{finding}")
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        """Leave the model as it was."""
+        self._tap.leave()
+
+    def _record(self, step: int) -> None:
+        rows = [row for row in self._tap.latest if row["layer"].partition(":")[0] in self._rows]
+        self.history.extend({"step": step, **row} for row in rows)
+        if self._log is not None:
+            self._log.write(step, rows)
+        self._seen.update(row["layer"] for row in rows)
+        for path in self._rows - self._seen:
+            self.skipped.setdefault(path, self._tap.skipped.get(path, "no observed step called it"))
+
+    def _selected(self) -> dict[keras.layers.Layer, str]:
+        """The layers to be seen; containers hand on their last layer's output and are left out."""
+        everything = layer_paths(self.model)
+        visible = {
+            layer: path
+            for layer, path in everything.items()
+            if not isinstance(layer, (keras.Model, keras.layers.InputLayer))
+        }
+        if self.layers is not None:
+            for pattern in self.layers:
+                if not any(fnmatchcase(path, pattern) for path in visible.values()):
+                    listed = ", ".join(visible.values())
+                    raise refusal("ActivationStats", "layers", f"patterns that match one of {listed}", pattern)
+            visible = {
+                layer: path
+                for layer, path in visible.items()
+                if any(fnmatchcase(path, pattern) for pattern in self.layers)
+            }
+        recurrent = [path for layer, path in everything.items() if isinstance(layer, keras.layers.RNN)]
+        scanned = {
+            layer for layer, path in visible.items() if path.startswith(tuple(f"{r}/" for r in recurrent))
+        }
+        self.skipped = {visible[layer]: "a recurrent layer's scan calls it" for layer in scanned}
+        return {layer: path for layer, path in visible.items() if layer not in scanned}
+
+
+def _patterns(layers: Any) -> list[str] | None:
+    if layers is None:
+        return None
+    patterns = [layers] if isinstance(layers, str) else list(layers) if isinstance(layers, Sequence) else [layers]
+    if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
+        allowed = "a pattern of layer paths or a list of them"
+        raise refusal("ActivationStats", "layers", allowed, Came(repr(layers)))
+    return patterns

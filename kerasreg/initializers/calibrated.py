@@ -1,0 +1,116 @@
+"""The lecture's calibrated random numbers: Var(w) = gain^2 / n."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from kerasreg._core.arguments import choice, integer, refusal
+from kerasreg._core.registry import register
+from kerasreg.initializers.fans import KINDS, fans
+from kerasreg.initializers.gain import gain, resolve_activation
+
+FANS = ("in", "out", "average")
+DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
+
+# The standard deviation of N(0, 1) cut off at two standard deviations, the cut of Keras' truncated normal.
+_TRUNCATED_STD = math.sqrt(
+    1.0 - 4.0 * math.exp(-2.0) / math.sqrt(2.0 * math.pi) / math.erf(2.0 / math.sqrt(2.0))
+)
+
+
+@register
+class Calibrated(keras.initializers.Initializer):
+    """Random weights with Var(w) = gain^2 / n, so that a layer hands on the variance it receives.
+
+    For s = sum_i^n w_i x_i with independent zero-mean weights, Var(s) = n Var(w) E[x^2]. With the gain
+    1 / sqrt(E[phi(z)^2]), z ~ N(0, 1), of the activation phi **that the layer's output passes through**,
+    E[phi(s)^2] is 1 wherever E[x^2] is 1.
+
+    Args:
+        activation: The name of an elementwise Keras activation, or a callable: what the layer's output
+            goes through next.
+        fan: Which n: `"in"` keeps the forward signal, `"out"` the backward one, `"average"` lies between.
+        kind: What the layer does with the kernel, which decides n: `"dense"`, `"conv"`, `"depthwise"`,
+            `"transpose"`, `"embedding"` or `"recurrent"`.
+        distribution: `"truncated_normal"` (cut at two standard deviations; the variance is right after the
+            cut), `"normal"` or `"uniform"`.
+        seed: An integer for the same weights at every call; None for new ones at every call, so that one
+            instance shared by two layers does not give both the same kernel.
+        groups: The convolution's groups.
+        strides: The convolution's strides, one number or one for each spatial axis.
+
+    Raises:
+        ValueError: If an argument is not one of the above, or the activation is unknown or not elementwise.
+
+    Source:
+        Glorot and Bengio, 2010; He et al., 2015.
+
+    Example:
+        >>> import keras, kerasreg as kr
+        >>> layer = keras.layers.Dense(64, "relu", kernel_initializer=kr.initializers.Calibrated("relu", seed=0))
+        >>> layer.build((None, 512))
+        >>> round(float(keras.ops.var(layer.kernel)) * 512, 1)
+        2.0
+    """
+
+    def __init__(
+        self,
+        activation: str | Callable[[Any], Any] = "linear",
+        fan: str = "in",
+        kind: str = "dense",
+        distribution: str = "truncated_normal",
+        seed: int | None = None,
+        groups: int = 1,
+        strides: int | Sequence[int] = 1,
+    ):
+        self.activation = resolve_activation("Calibrated", activation)
+        self.fan = choice("Calibrated", "fan", fan, FANS)
+        self.kind = choice("Calibrated", "kind", kind, KINDS)
+        self.distribution = choice("Calibrated", "distribution", distribution, DISTRIBUTIONS)
+        self.seed = None if seed is None else integer("Calibrated", "seed", seed)
+        self.groups = integer("Calibrated", "groups", groups, low=1)
+        self.strides = _strides(strides)
+        self.gain = gain(activation, owner="Calibrated")
+
+    def variance(self, shape: Sequence[int]) -> float:
+        """Var(w) for a kernel of this shape."""
+        fan_in, fan_out = fans(shape, self.kind, self.groups, self.strides)
+        n = {"in": fan_in, "out": fan_out, "average": (fan_in + fan_out) / 2}[self.fan]
+        return self.gain**2 / max(n, 1.0)
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
+        """Draw a kernel of this shape."""
+        std = math.sqrt(self.variance(shape))
+        # Python's generator is the one that keras.utils.set_random_seed seeds.
+        seed = random.randrange(2**31) if self.seed is None else self.seed
+        if self.distribution == "uniform":
+            limit = math.sqrt(3.0) * std
+            return keras.random.uniform(shape, -limit, limit, dtype=dtype, seed=seed)
+        if self.distribution == "normal":
+            return keras.random.normal(shape, 0.0, std, dtype=dtype, seed=seed)
+        return keras.random.truncated_normal(shape, 0.0, std / _TRUNCATED_STD, dtype=dtype, seed=seed)
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of the constructor."""
+        return {
+            "activation": keras.activations.serialize(self.activation),
+            "fan": self.fan,
+            "kind": self.kind,
+            "distribution": self.distribution,
+            "seed": self.seed,
+            "groups": self.groups,
+            "strides": self.strides if isinstance(self.strides, int) else list(self.strides),
+        }
+
+
+def _strides(value: int | Sequence[int]) -> int | tuple[int, ...]:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if not value:
+            raise refusal("Calibrated", "strides", "a number or one for each spatial axis", value)
+        return tuple(integer("Calibrated", "strides", stride, low=1) for stride in value)
+    return integer("Calibrated", "strides", value, low=1)

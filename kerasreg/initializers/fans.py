@@ -1,0 +1,67 @@
+"""How many products one output sums (fan in), and in how many outputs one input takes part (fan out)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from kerasreg._core.arguments import Came, refusal
+
+KINDS = ("dense", "conv", "depthwise", "transpose", "embedding", "recurrent")
+_MIN_RANK = {"dense": 2, "conv": 3, "depthwise": 3, "transpose": 3, "embedding": 2, "recurrent": 2}
+
+
+def fans(
+    shape: Sequence[int], kind: str = "dense", groups: int = 1, strides: int | Sequence[int] = 1
+) -> tuple[float, float]:
+    """Fan in and fan out of a Keras kernel, by what the layer computes with it.
+
+    ```
+    kind        kernel shape in Keras            fan in              fan out
+    dense       (..., in, out)                   prod(..., in)       out
+    conv        (*window, in / groups, out)      prod(window) in/g   prod(window) out/g
+    depthwise   (*window, in, multiplier)        prod(window)        prod(window) multiplier
+    transpose   (*window, out, in)               prod(window) in/s   prod(window) out
+    embedding   (vocabulary, features)           1                   features
+    recurrent   (units, units x gates)           units               units
+    ```
+    with g = groups and s = prod(strides): a transposed convolution spreads its window over s outputs.
+    The fan out of strided convolutions is an average over the input's positions and is divided by s.
+
+    Args:
+        shape: The kernel's shape.
+        kind: What the layer does with the kernel.
+        groups: The convolution's groups.
+        strides: The convolution's strides, one number or one for each spatial axis.
+
+    Returns:
+        The two fans as floats.
+
+    Raises:
+        ValueError: If the kernel's rank does not fit `kind`.
+
+    Example:
+        >>> fans((3, 3, 64, 1), "depthwise")
+        (9.0, 9.0)
+    """
+    if len(shape) < _MIN_RANK[kind]:
+        allowed = f"of rank {_MIN_RANK[kind]} or more for kind {kind!r}"
+        raise refusal("Calibrated", "shape", allowed, Came(f"shape {tuple(shape)}"))
+    *window_shape, first, last = shape
+    window = math.prod(window_shape)
+    # One number stands for every spatial axis, as it does in Keras' layers.
+    step = strides ** len(window_shape) if isinstance(strides, int) else math.prod(strides)
+    match kind:
+        case "dense":
+            return float(window * first), float(last)
+        case "conv":
+            return float(window * first), window * last / groups / step
+        case "depthwise":
+            return float(window), window * last / step
+        case "transpose":
+            return window * last / step, float(window * first)
+        case "embedding":
+            return 1.0, float(last)
+        case "recurrent":
+            return float(first), float(first)
+    raise ValueError(kind)

@@ -1,0 +1,207 @@
+"""Input normalisation: statistics in one pass, exact at any mean."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasreg._core.arguments import Came, refusal
+from kerasreg._core.registry import register
+from kerasreg.layers.moments import Moments
+
+# Rows of an array that are looked at together: the float64 copies stay small beside the data.
+_CHUNK = 8192
+
+
+@register
+class Normalization(keras.layers.Normalization):
+    """Shifts and scales each feature of the input to mean 0 and variance 1: y = (x - mean) / std.
+
+    The statistics are gathered in float64 in one pass and merge exactly, so a mean of 1e4 beside a deviation
+    of 1 costs no precision. A constant feature gets scale 1, NaN entries are left out of the statistics.
+
+    Args:
+        axis: The axis or axes whose positions have statistics of their own; None for one pair for all.
+        mean: Known means, together with `variance`, instead of `adapt`.
+        variance: Known variances.
+        invert: Whether the layer maps normalised values back.
+        **kwargs: `keras.layers.Layer`'s own arguments.
+
+    Raises:
+        ValueError: If the data of `adapt` are empty, infinite or NaN throughout in a feature, or `axis` does
+            not fit them.
+
+    Source:
+        Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
+        Variances", 1979.
+
+    Example:
+        >>> import numpy as np, kerasreg as kr
+        >>> layer = kr.layers.Normalization()
+        >>> layer.adapt(np.array([[1.0, 5.0], [3.0, 5.0]]))
+        >>> np.asarray(layer(np.array([[3.0, 6.0]]))).tolist()
+        [[1.0, 1.0]]
+    """
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        **kwargs: Any,
+    ):
+        # Cast before the subtraction, a float16 input would lose the very digits that carry the signal.
+        kwargs.setdefault("autocast", False)
+        super().__init__(axis=axis, mean=mean, variance=variance, invert=invert, **kwargs)
+        self._moments: Moments | None = None
+
+    def adapt(self, data: Any) -> None:
+        """Measure mean and variance over `data`, forgetting what was measured before.
+
+        Args:
+            data: An array, a `tf.data.Dataset` or a `keras.utils.PyDataset` of batches, or an iterable of
+                batches; of a tuple, the first part.
+        """
+        self._measure(data, start=None)
+
+    def partial_fit(self, batch: Any) -> None:
+        """Go on measuring with one more batch, or with any data that `adapt` takes."""
+        self._measure(batch, start=self._moments)
+
+    def merge(self, other: Normalization) -> Normalization:
+        """Take in what another layer has measured, as if this one had seen its data too."""
+        theirs = getattr(other, "_moments", None)
+        if theirs is None:
+            raise refusal("Normalization.merge", "other", "an adapted kerasreg Normalization", other)
+        if not self.built:
+            self.build(other._build_input_shape)
+        mine = self._moments or Moments.none(self._mean_and_var_shape)
+        if mine.mean.shape != theirs.mean.shape:
+            allowed = f"measured on features of shape {mine.mean.shape}"
+            raise refusal("Normalization.merge", "other", allowed, Came(f"shape {theirs.mean.shape}"))
+        self._set(mine.merge(theirs))
+        return self
+
+    def inverse(self, x: Any) -> Any:
+        """Map normalised values back: x std + mean."""
+        x = ops.cast(ops.convert_to_tensor(x), "float32")
+        return x * ops.sqrt(ops.cast(self.variance, "float32")) + ops.cast(self.mean, "float32")
+
+    def finalize_state(self) -> None:
+        """Lay out mean and variance for `call`, in float32 and with scale 1 where the variance is 0."""
+        if self.input_mean is not None or not self.built:
+            return
+        variance = ops.reshape(self.adapt_variance, self._broadcast_shape)
+        self.mean = ops.reshape(self.adapt_mean, self._broadcast_shape)
+        self.variance = ops.where(variance > 0, variance, ops.ones_like(variance))
+
+    def call(self, inputs: Any) -> Any:
+        """Normalise, in float32 or wider, and hand on in the layer's own type."""
+        xp = self.backend
+        x = xp.convert_to_tensor(inputs)
+        x = xp.cast(x, keras.backend.result_type(keras.backend.standardize_dtype(x.dtype), "float32"))
+        mean = xp.cast(self.convert_weight(self.mean), x.dtype)
+        scale = xp.numpy.sqrt(xp.cast(self.convert_weight(self.variance), x.dtype))
+        scale = xp.numpy.where(scale > 0, scale, xp.numpy.ones_like(scale))
+        y = x * scale + mean if self.invert else (x - mean) / scale
+        return xp.cast(y, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of the constructor."""
+        known = {"mean": self.input_mean, "variance": self.input_variance}
+        lists = {name: None if v is None else np.asarray(v).tolist() for name, v in known.items()}
+        return {**super().get_config(), "axis": list(self.axis), **lists}
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save the exact statistics too, so that `partial_fit` goes on after a reload."""
+        super().save_own_variables(store)
+        if self._moments is not None:
+            for name in ("count", "mean", "squares"):
+                store[f"moments_{name}"] = getattr(self._moments, name)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load the weights, and the exact statistics where the file has them."""
+        names = [f"moments_{name}" for name in ("count", "mean", "squares")]
+        entries = {key: store[key] for key in store.keys()}  # noqa: SIM118 (a store that is no mapping)
+        if all(name in entries for name in names):
+            self._moments = Moments(*(np.asarray(entries.pop(name)) for name in names))
+        # Keras' loader insists on as many entries as there are weights.
+        super().load_own_variables(entries)
+
+    def _measure(self, data: Any, start: Moments | None) -> None:
+        if self.input_mean is not None:
+            remedy = "leave out mean and variance to measure them"
+            raise refusal("Normalization", "data", "absent where mean and variance are given", Came("data"), remedy)
+        moments = start
+        for batch in _batches(data):
+            if not np.issubdtype(batch.dtype, np.number):
+                raise refusal("Normalization.adapt", "data", "numbers", Came(f"dtype {batch.dtype}"))
+            if np.isinf(batch).any():
+                raise refusal("Normalization.adapt", "data", "finite (or NaN where missing)", Came("infinity"))
+            if not self.built:
+                self.build((None, *batch.shape[1:]) if 0 not in _positive(self.axis, batch.ndim) else batch.shape)
+            self._check_shape(batch)
+            found = Moments.of(batch, self._keep_axis)
+            moments = found if moments is None else moments.merge(found)
+        if moments is None:
+            raise refusal("Normalization.adapt", "data", "at least one batch", Came("none"))
+        missing = np.argwhere(moments.count == 0)
+        if missing.size:
+            allowed = "at least one value other than NaN in each feature"
+            raise refusal("Normalization.adapt", "data", allowed, Came(f"none in feature {missing[0].tolist()}"))
+        self._set(moments)
+
+    def _check_shape(self, batch: np.ndarray) -> None:
+        expected = self._build_input_shape
+        fits = batch.ndim == len(expected) and all(batch.shape[d] == expected[d] for d in self._keep_axis)
+        if not fits:
+            allowed = f"batches that fit the layer's input shape {tuple(expected)}"
+            raise refusal("Normalization.adapt", "data", allowed, Came(f"shape {batch.shape}"))
+
+    def _set(self, moments: Moments) -> None:
+        self._moments = moments
+        self.adapt_mean.assign(moments.mean.astype("float32"))
+        self.adapt_variance.assign(moments.variance.astype("float32"))
+        self.count.assign(int(min(moments.count.max(initial=0), np.iinfo("int32").max)))
+        self.finalize_state()
+
+
+def _positive(axes: Sequence[int], ndim: int) -> set[int]:
+    return {axis % ndim if -ndim <= axis < ndim else axis for axis in axes}
+
+
+def _batches(data: Any) -> Iterator[np.ndarray]:
+    """The batches of arrays, datasets and iterables, as NumPy arrays."""
+    if isinstance(data, np.ndarray) or keras.ops.is_tensor(data):
+        array = np.asarray(keras.ops.convert_to_numpy(data))
+        if array.ndim == 0 or array.size == 0:
+            allowed = "an array with at least one row"
+            raise refusal("Normalization.adapt", "data", allowed, Came(f"shape {array.shape}"))
+        for start in range(0, len(array), _CHUNK):
+            yield array[start : start + _CHUNK]
+        return
+    if isinstance(data, keras.utils.PyDataset):
+        data = (data[i] for i in range(data.num_batches))
+    elif _is_dataset_of_scalars(data):
+        data = data.batch(_CHUNK)
+    if not hasattr(data, "__iter__"):
+        allowed = "an array, a tf.data.Dataset, a keras.utils.PyDataset or an iterable of batches"
+        raise refusal("Normalization.adapt", "data", allowed, data)
+    for element in data:
+        batch = element[0] if isinstance(element, tuple) else element
+        yield np.asarray(keras.ops.convert_to_numpy(batch))
+
+
+def _is_dataset_of_scalars(data: Any) -> bool:
+    # Nobody holds a tf.data.Dataset without having imported TensorFlow, which other backends do without.
+    tf = sys.modules.get("tensorflow")
+    if tf is None or not isinstance(data, tf.data.Dataset):
+        return False
+    spec = data.element_spec
+    return (spec[0] if isinstance(spec, tuple) else spec).shape.rank == 0

@@ -1,0 +1,78 @@
+"""Whether a classifier is right as often as it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasreg._core.arguments import Came, integer, refusal
+from kerasreg._core.registry import register
+
+
+@register
+class ExpectedCalibrationError(keras.metrics.Metric):
+    """ECE = sum_b n_b / N |accuracy_b - confidence_b| over equal-width bins b of the confidence.
+
+    The confidence of a sample is its largest class probability. 0 says that of all predictions made with
+    confidence c a share of c is right.
+
+    Args:
+        bins: The number of bins of equal width in [0, 1].
+        name: The metric's name.
+        dtype: The type of the sums.
+
+    Call arguments:
+        y_true: Class numbers of shape (batch,) or (batch, 1), or one-hot rows.
+        y_pred: Class probabilities of shape (batch, classes).
+        sample_weight: One weight for each sample, or None.
+
+    Raises:
+        ValueError: If `bins` is below 1, or labels and probabilities do not fit.
+
+    Source:
+        Guo et al., "On Calibration of Modern Neural Networks", 2017, equation 3.
+
+    Example:
+        >>> import numpy as np, kerasreg as kr
+        >>> metric = kr.metrics.ExpectedCalibrationError(bins=10)
+        >>> metric.update_state(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]))
+        >>> float(metric.result())
+        0.25
+    """
+
+    def __init__(self, bins: int = 15, name: str = "expected_calibration_error", dtype: Any = None):
+        super().__init__(name=name, dtype=dtype)
+        self.bins = integer("ExpectedCalibrationError", "bins", bins, low=1)
+        # Per bin: the weight of its samples, of their confidence, and of the right ones.
+        self._sums = self.add_variable((3, self.bins), initializer="zeros", name="sums")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch."""
+        p = ops.cast(ops.convert_to_tensor(y_pred), self.dtype)
+        labels = ops.convert_to_tensor(y_true)
+        if len(p.shape) != 2 or p.shape[-1] < 2:
+            allowed = "class probabilities of shape (batch, classes)"
+            raise refusal("ExpectedCalibrationError", "y_pred", allowed, Came(f"shape {tuple(p.shape)}"))
+        if len(labels.shape) == 2 and labels.shape[-1] == p.shape[-1]:
+            labels = ops.argmax(labels, axis=-1)
+        labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
+        confidence = ops.max(p, axis=-1)
+        right = ops.cast(ops.equal(ops.cast(ops.argmax(p, axis=-1), "int32"), labels), self.dtype)
+        # The last bin is closed above: a confidence of 1 belongs to it.
+        number = ops.clip(ops.cast(ops.floor(confidence * self.bins), "int32"), 0, self.bins - 1)
+        weight = ops.ones_like(confidence)
+        if sample_weight is not None:
+            weight = ops.cast(ops.reshape(ops.convert_to_tensor(sample_weight), (-1,)), self.dtype)
+        in_bin = ops.one_hot(number, self.bins, dtype=self.dtype)
+        self._sums.assign_add(ops.matmul(ops.stack([weight, weight * confidence, weight * right]), in_bin))
+
+    def result(self) -> Any:
+        """The error over all batches, in [0, 1]."""
+        count, confidence, right = ops.unstack(ops.convert_to_tensor(self._sums), 3)
+        return ops.divide_no_nan(ops.sum(ops.abs(right - confidence)), ops.sum(count))
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of the constructor."""
+        return {**super().get_config(), "bins": self.bins}

@@ -1,0 +1,102 @@
+"""How unsure class probabilities are, and where the doubt comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kerasreg._core.arguments import Came, refusal
+
+# float32 softmax outputs miss a sum of 1 by rounding only; float16 ones by up to this.
+_SUM_TOLERANCE = 5e-3
+
+
+def entropy(probabilities: np.ndarray) -> np.ndarray:
+    """Shannon entropy in nats over the last axis, H(p) = -sum_k p_k log p_k, with 0 log 0 = 0."""
+    p = np.asarray(probabilities, dtype="float64")
+    return -np.sum(np.where(p > 0, p * np.log(np.where(p > 0, p, 1.0)), 0.0), axis=-1)
+
+
+def are_probabilities(values: Any) -> bool:
+    """Whether the last axis holds class probabilities: two or more, none negative, sums of 1."""
+    p = np.asarray(values, dtype="float64")
+    if p.ndim == 0 or p.shape[-1] < 2 or not np.isfinite(p).all():
+        return False
+    return bool((p >= 0).all() and (np.abs(p.sum(axis=-1) - 1.0) <= _SUM_TOLERANCE).all())
+
+
+def predictive_entropy(samples: Any) -> np.ndarray:
+    """The entropy of the averaged prediction, H(E[p]): all doubt together.
+
+    Args:
+        samples: Class probabilities of shape (samples, ..., classes).
+
+    Returns:
+        Nats, of shape (...).
+
+    Raises:
+        ValueError: If the last axis does not hold class probabilities.
+
+    Example:
+        >>> bool(np.isclose(predictive_entropy([[[1.0, 0.0]], [[0.0, 1.0]]])[0], np.log(2)))
+        True
+    """
+    return entropy(_checked("predictive_entropy", samples).mean(axis=0))
+
+
+def expected_entropy(samples: Any) -> np.ndarray:
+    """The average entropy of the samples, E[H(p)]: the doubt that the data leave (aleatoric).
+
+    Args:
+        samples: Class probabilities of shape (samples, ..., classes).
+
+    Returns:
+        Nats, of shape (...).
+
+    Raises:
+        ValueError: If the last axis does not hold class probabilities.
+
+    Example:
+        >>> float(abs(expected_entropy([[[1.0, 0.0]], [[0.0, 1.0]]])[0]))
+        0.0
+    """
+    return entropy(_checked("expected_entropy", samples)).mean(axis=0)
+
+
+def mutual_information(samples: Any) -> np.ndarray:
+    """H(E[p]) - E[H(p)]: the doubt of the weights, which more data would remove (epistemic).
+
+    Args:
+        samples: Class probabilities of shape (samples, ..., classes).
+
+    Returns:
+        Nats, of shape (...), at least 0.
+
+    Raises:
+        ValueError: If the last axis does not hold class probabilities.
+
+    Source:
+        Houlsby et al., "Bayesian Active Learning for Classification and Preference Learning", 2011.
+
+    Example:
+        >>> bool(np.isclose(mutual_information([[[1.0, 0.0]], [[0.0, 1.0]]])[0], np.log(2)))
+        True
+    """
+    # Jensen's inequality holds for the numbers, up to their rounding.
+    return np.maximum(predictive_entropy(samples) - expected_entropy(samples), 0.0)
+
+
+def _checked(owner: str, samples: Any) -> np.ndarray:
+    samples = np.asarray(samples, dtype="float64")
+    if samples.ndim < 2 or samples.shape[0] == 0 or not are_probabilities(samples):
+        allowed = "class probabilities of shape (samples, ..., classes) with sums of 1"
+        raise refusal(owner, "samples", allowed, Came(f"shape {samples.shape}, sums {_sums(samples)}"))
+    return samples
+
+
+def _sums(samples: np.ndarray) -> str:
+    if samples.ndim == 0 or samples.size == 0:
+        return "of nothing"
+    sums = samples.sum(axis=-1)
+    return f"from {sums.min():.3g} to {sums.max():.3g}"

@@ -1,0 +1,205 @@
+"""Monte Carlo prediction: marginalise at test the noise that was added in training."""
+
+from __future__ import annotations
+
+import inspect
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasreg._core.arguments import Came, flag, integer, number, refusal
+from kerasreg._core.batches import batches
+from kerasreg._core.counter_random import Where
+from kerasreg._core.interception import intercept
+from kerasreg._core.paths import layer_paths
+from kerasreg._core.pure_call import compile_pure
+from kerasreg.uncertainty.entropy import entropy
+from kerasreg.uncertainty.noise import add_noise, is_stochastic, strength
+from kerasreg.uncertainty.prediction import Prediction
+
+# A standard error from fewer passes is itself too uncertain to stop on.
+_FEWEST = 8
+# Room for this many calls of one layer before two layers would share their random numbers.
+_CALLS = 4096
+
+
+def mc_predict(
+    model: keras.Model,
+    x: Any,
+    samples: int = 50,
+    batch_size: int = 32,
+    seed: int | None = None,
+    tolerance: float | None = None,
+    return_samples: bool = False,
+) -> Prediction:
+    """Predict with the dropout left on, many times, and say how much the predictions disagree.
+
+    mean = 1/T sum_t f(x; noise_t), variance = 1/T sum_t (f(x; noise_t) - mean)^2. Keras' and kerasreg's
+    stochastic layers (`Dropout`, the spatial, Gaussian and alpha dropouts, `GaussianNoise`) are sampled; every
+    other layer stays in inference mode. Nothing of the model changes: weights, statistics and seeds are
+    untouched. Dropout inside a recurrent layer's scan is not sampled.
+
+    Args:
+        model: A built model with one output tensor, trained or not.
+        x: An array, a structure of arrays as the model takes, or a `tf.data.Dataset` or
+            `keras.utils.PyDataset` of batches.
+        samples: T, the number of passes, at least 2.
+        batch_size: Rows in a compiled call; does not change the numbers.
+        seed: An integer for the same samples each time, whatever the batch size; None for new ones.
+        tolerance: Stop a row's sampling once the standard error of each of its means is below this, after
+            8 passes at least; `Prediction.samples_used` tells how many each row took.
+        return_samples: Whether to keep every pass in `Prediction.samples`.
+
+    Returns:
+        A `Prediction`; its entropies are there where the output holds class probabilities.
+
+    Raises:
+        ValueError: If no stochastic layer is reached in the model, or an argument is not one of the above.
+
+    Source:
+        Gal and Ghahramani, "Dropout as a Bayesian Approximation", 2016.
+
+    Example:
+        >>> import keras, numpy as np, kerasreg as kr
+        >>> model = keras.Sequential(
+        ...     [keras.Input((8,)), keras.layers.Dropout(0.5), keras.layers.Dense(3, "softmax")])
+        >>> prediction = kr.mc_predict(model, np.ones((4, 8)), samples=20, seed=0)
+        >>> prediction.mean.shape, bool((prediction.std > 0).all())
+        ((4, 3), True)
+    """
+    samples = integer("mc_predict", "samples", samples, low=2)
+    batch_size = integer("mc_predict", "batch_size", batch_size, low=1)
+    # 31 bits: what every backend takes for a seed.
+    seed = secrets.randbits(31) if seed is None else integer("mc_predict", "seed", seed, low=0) % 2**31
+    if tolerance is not None:
+        tolerance = number("mc_predict", "tolerance", tolerance, 0, open_low=True)
+        if flag("mc_predict", "return_samples", return_samples):
+            raise refusal(
+                "mc_predict", "return_samples", "False where tolerance is given", True, "rows would differ in passes"
+            )
+    sampler = _Sampler(model, seed)
+    run = _every_pass if flag("mc_predict", "return_samples", return_samples) else _moments
+    parts = run(sampler, batches("mc_predict", x, batch_size), samples, tolerance)
+    prediction = Prediction(*parts)
+    if not prediction.variance.any():
+        raise _nothing_stochastic(model, "noise that reaches the output", "a variance of 0 everywhere")
+    return prediction
+
+
+class _Sampler:
+    """One random pass of a model as a function of the pass's number and of the batch's first row."""
+
+    def __init__(self, model: keras.Model, seed: int):
+        if not isinstance(model, keras.Model) or not model.built:
+            allowed = "a built keras.Model"
+            raise refusal("mc_predict", "model", allowed, model, "call it once on data, or give it an Input")
+        self.model = model
+        self._seed = seed
+        self._index = {layer: i for i, layer in enumerate(layer_paths(model))}
+        self._noisy = {layer for layer in self._index if is_stochastic(layer) and strength(layer) > 0}
+        if not self._noisy:
+            raise _nothing_stochastic(model, "a stochastic layer with a rate above 0", "none")
+        takes_training = "training" in inspect.signature(model.call).parameters
+        self._arguments = {"training": False} if takes_training else {}
+
+    def __call__(self, x: Any, sample: Any, first_row: Any) -> Any:
+        calls: dict[keras.layers.Layer, int] = {}
+
+        def with_noise(layer: keras.layers.Layer, proceed: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
+            if layer not in self._noisy:
+                return proceed(*args, **kwargs)
+            calls[layer] = calls.get(layer, -1) + 1
+            stream = self._index[layer] * _CALLS + calls[layer]
+            # The layer itself hands its input on here, with the type and the mask that it gives its output.
+            kwargs = {**kwargs, "training": False}
+            return add_noise(layer, proceed(*args, **kwargs), Where(self._seed, stream, sample, first_row))
+
+        with intercept(with_noise):
+            outputs = self.model(x, **self._arguments)
+        if not ops.is_tensor(outputs):
+            raise refusal("mc_predict", "model", "a model with one output tensor", Came(f"{type(outputs).__name__}"))
+        if not calls:
+            raise _nothing_stochastic(self.model, "a stochastic layer that the model calls", "none")
+        return ops.cast(outputs, "float32")
+
+
+def _moments(
+    sampler: _Sampler, data: Any, samples: int, tolerance: float | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, None, np.ndarray | None]:
+    """Mean, variance, passes and mean entropy, streamed (Welford, 1962): memory does not grow with the passes."""
+
+    def run(x: Any, first_row: Any, passes: Any) -> tuple[Any, ...]:
+        y = sampler(x, 0, first_row)
+        rows = ops.ones(ops.shape(y)[:1] + (1,) * (len(y.shape) - 1))
+
+        def going_on(t: Any, count: Any, mean: Any, squares: Any, doubt: Any, active: Any) -> Any:
+            return ops.logical_and(t < passes, ops.any(active > 0))
+
+        def step(t: Any, count: Any, mean: Any, squares: Any, doubt: Any, active: Any) -> tuple[Any, ...]:
+            y = sampler(x, t, first_row)
+            count = count + active
+            gap = y - mean
+            mean = mean + active * gap / count
+            squares = squares + active * gap * (y - mean)
+            doubt = doubt + active * (_entropy(y) - doubt) / count
+            if tolerance is not None:
+                error = ops.sqrt(squares / (count - 1.0) / count)
+                worst = ops.max(error, axis=tuple(range(1, len(y.shape))), keepdims=True)
+                active = active * ops.cast(ops.logical_or(worst > tolerance, count < _FEWEST), "float32")
+            return t + 1, count, mean, squares, doubt, active
+
+        start = (ops.cast(1, "int32"), rows, y, ops.zeros_like(y), _entropy(y), rows)
+        _, count, mean, squares, doubt, _ = ops.while_loop(going_on, step, start)
+        return mean, squares / count, count, doubt
+
+    compiled = compile_pure(sampler.model, run)
+    parts, first_row = [], 0
+    for x, rows in data:
+        results = compiled(x, ops.cast(first_row, "int32"), ops.cast(samples, "int32"))
+        parts.append([np.asarray(ops.convert_to_numpy(part))[:rows] for part in results])
+        first_row += rows
+    mean, variance, count, doubt = (np.concatenate(column) for column in zip(*parts, strict=True))
+    count = count.reshape(len(mean)).astype("int64")
+    return mean, variance, count, None, doubt[..., 0].astype("float64") if mean.ndim > 1 else None
+
+
+def _entropy(y: Any) -> Any:
+    """The entropy of probabilities along the last axis, kept as an axis of length 1; else of no meaning."""
+    if len(y.shape) < 2:
+        return ops.zeros_like(y)
+    return -ops.sum(y * ops.log(ops.maximum(y, 1e-38)), axis=-1, keepdims=True)
+
+
+def _every_pass(
+    sampler: _Sampler, data: Any, samples: int, tolerance: None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """The same, from passes that are all kept."""
+    compiled = compile_pure(sampler.model, sampler)
+    parts, first_row = [], 0
+    for x, rows in data:
+        row = ops.cast(first_row, "int32")
+        passes = [compiled(x, ops.cast(t, "int32"), row) for t in range(samples)]
+        parts.append(np.stack([np.asarray(ops.convert_to_numpy(y))[:rows] for y in passes]))
+        first_row += rows
+    every = np.concatenate(parts, axis=1)
+    mean, variance = every.mean(axis=0), every.var(axis=0)
+    doubt = entropy(every).mean(axis=0) if every.ndim > 2 else None
+    return mean, variance, np.full(len(mean), samples), every, doubt
+
+
+def _nothing_stochastic(model: keras.Model, allowed: str, came: str) -> ValueError:
+    stochastic = {
+        path: strength(layer) for layer, path in layer_paths(model).items() if is_stochastic(layer)
+    }
+    listed = ", ".join(f"{path} (rate {rate:g})" for path, rate in stochastic.items()) or "none"
+    return refusal(
+        "mc_predict",
+        "model",
+        f"a model with {allowed}",
+        Came(f"{came} (stochastic layers found: {listed})"),
+        "put a Dropout where noise was added in training",
+    )

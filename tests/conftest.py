@@ -1,0 +1,20 @@
+"""Fixtures that every test shares."""
+
+import os
+
+# Warnings of the C++ runtimes are not Python warnings, and would drown the tests' own output.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_in_every_run():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
