@@ -1,7 +1,7 @@
 """Every part of kerasreg in one training: real images in, a watched model that says how sure it is out.
 
-    python examples/quickstart.py
-    python examples/quickstart.py --dataset fashion_mnist --data-dir /usr/share/datasets/fashion-mnist
+python examples/quickstart.py
+python examples/quickstart.py --dataset fashion_mnist --data-dir /usr/share/datasets/fashion-mnist
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ SHADES = " .:-=+*#%@"
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="digits", help="digits, fashion_mnist, or any image-classification name of TFDS")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--dataset", default="digits", help="digits, fashion_mnist, or any image-classification name of TFDS"
+    )
     parser.add_argument("--data-dir", default=None, help="where the data are; TFDS' own folder if left out")
-    parser.add_argument("--log-dir", default="runs/quickstart", help="for TensorBoard, JSON lines and the model")
+    parser.add_argument(
+        "--log-dir", default="runs/quickstart", help="for TensorBoard, JSON lines and the model"
+    )
     parser.add_argument("--epochs", type=int, default=None, help="passes over the training images")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same run")
     parser.add_argument("--quick", action="store_true", help="two epochs and few images: does it run?")
@@ -109,7 +115,9 @@ def main() -> None:
         fill_mode="nearest",
     )
     print(f"\n{pipeline.explain()}\n")
-    batches = train.cache().shuffle(10_000, seed=args.seed).batch(64).apply(pipeline).prefetch(tf.data.AUTOTUNE)
+    batches = (
+        train.cache().shuffle(10_000, seed=args.seed).batch(64).apply(pipeline).prefetch(tf.data.AUTOTUNE)
+    )
 
     # The model: input statistics first, then the network, then the lecture's loss on its scores.
     normalization = kr.layers.Normalization()
@@ -125,8 +133,11 @@ def main() -> None:
 
     # Training, watched.
     stats = kr.callbacks.ActivationStats(log_dir=folder, every=10)
-    model.fit(batches, epochs=epochs, callbacks=[stats], verbose=1 if sys.stdout.isatty() else 2)
-    accuracy = model.evaluate(test_images, test_labels, batch_size=256, verbose=0, return_dict=True)["accuracy"]
+    # The dataset is shuffled already.
+    model.fit(batches, epochs=epochs, shuffle=False, callbacks=[stats])
+    accuracy = model.evaluate(test_images, test_labels, batch_size=256, verbose=0, return_dict=True)[
+        "accuracy"
+    ]
     print(f"\ntest accuracy: {accuracy:.2%}\n")
     print(stats.summary())
 
@@ -143,10 +154,10 @@ def main() -> None:
         print(f"\n{title} test images:")
         for i in chosen:
             guess = int(doubt.mean[i].argmax())
+            sure = f"{doubt.mean[i, guess]:.2f} +- {doubt.std[i, guess]:.2f}"
             print(
-                f"  image {i}: taken for {names[guess]} with {doubt.mean[i, guess]:.2f} +- {doubt.std[i, guess]:.2f}, "
-                f"is {names[test_labels[i]]}; entropy {doubt.entropy[i]:.3f}, "
-                f"of it from the weights {doubt.mutual_information[i]:.3f} nats"
+                f"  image {i}: taken for {names[guess]} with {sure}, is {names[test_labels[i]]}; "
+                f"entropy {doubt.entropy[i]:.3f} nats, {doubt.mutual_information[i]:.3f} of them the weights'"
             )
             print(thumbnail(test_images[i]))
 

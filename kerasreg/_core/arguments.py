@@ -97,20 +97,17 @@ def interval(
         pair = (-value, value)
     if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
         raise refusal(owner, argument, "a number or a (low, high) pair", value)
-    bounds = [
-        number(owner, argument, bound, low, high, open_low=open_low)
-        for bound in pair
-    ]
+    bounds = [number(owner, argument, bound, low, high, open_low=open_low) for bound in pair]
     if bounds[0] > bounds[1]:
-        raise refusal(
-            owner, argument, "a (low, high) pair with low <= high", value, "swap the two"
-        )
+        raise refusal(owner, argument, "a (low, high) pair with low <= high", value, "swap the two")
     return bounds[0], bounds[1]
 
 
 def not_both(owner: str, first: str, second: str, came: str, remedy: str) -> ValueError:
     """The sentence for two arguments that say the same thing twice."""
-    return ValueError(f"Arguments `{first}` and `{second}` of {owner} exclude each other, got {came}; {remedy}.")
+    return ValueError(
+        f"Arguments `{first}` and `{second}` of {owner} exclude each other, got {came}; {remedy}."
+    )
 
 
 def _is_real(value: Any) -> bool:

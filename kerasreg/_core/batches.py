@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -27,19 +28,21 @@ def batches(owner: str, x: Any, batch_size: int) -> Iterator[tuple[Any, int]]:
         ValueError: If there is no row, or the arrays differ in rows.
     """
     if isinstance(x, keras.utils.PyDataset):
-        x = (x[i] for i in range(x.num_batches))
-    elif not _is_tf_dataset(x):
+        elements = map(x.__getitem__, range(x.num_batches))
+    elif _is_tf_dataset(x):
+        elements = x
+    else:
         yield from _slices(owner, x, batch_size)
         return
     size, empty = None, True
-    for element in x:
+    for element in elements:
         inputs = element[0] if isinstance(element, tuple) else element
         arrays = keras.tree.map_structure(_to_numpy, inputs)
         rows = len(keras.tree.flatten(arrays)[0])
         if rows == 0:
             continue
         size, empty = size or rows, False
-        yield keras.tree.map_structure(lambda a, n=max(size, rows): _fill(a, n), arrays), rows
+        yield keras.tree.map_structure(partial(_fill, rows=max(size, rows)), arrays), rows
     if empty:
         raise refusal(owner, "x", "at least one row", Came("none"))
 
@@ -51,11 +54,13 @@ def _slices(owner: str, x: Any, batch_size: int) -> Iterator[tuple[Any, int]]:
     lengths = {len(a) if a.ndim else 0 for a in keras.tree.flatten(arrays)}
     if len(lengths) != 1 or lengths == {0}:
         shapes = [a.shape for a in keras.tree.flatten(arrays)]
-        raise refusal(owner, "x", "arrays with one and the same number of rows, at least 1", Came(f"shapes {shapes}"))
+        raise refusal(
+            owner, "x", "arrays with one and the same number of rows, at least 1", Came(f"shapes {shapes}")
+        )
     (total,) = lengths
     size = min(batch_size, total)
     for start in range(0, total, size):
-        batch = keras.tree.map_structure(lambda a, s=start: _fill(a[s : s + size], size), arrays)
+        batch = keras.tree.map_structure(lambda a, s=start: _fill(a[s : s + size], rows=size), arrays)
         yield batch, min(size, total - start)
 
 

@@ -23,13 +23,13 @@ class Where:
     """The place that a draw belongs to.
 
     Args:
-        seed: An integer in [0, 2^31).
+        seed: An integer in [0, 2^31), int or scalar tensor.
         stream: An integer in [0, 2^31) that tells apart the places within one sample, such as layers.
         sample: The sample's number, an int or an integer scalar tensor.
         first_row: The number, within the whole input, of the batch's first row; int or scalar tensor.
     """
 
-    seed: int
+    seed: Any
     stream: int
     sample: Any
     first_row: Any
@@ -62,7 +62,7 @@ def _uniform_tensorflow(shape: Sequence[Any], where: Where) -> Any:
     low = tf.cast(where.first_row, tf.int64) * blocks
     numbers = tf.raw_ops.StatelessRandomUniformV2(
         shape=tf.stack([tf.cast(rows, tf.int64), blocks * _BLOCK]),
-        key=tf.constant([(where.seed << 32) | where.stream], tf.uint64),
+        key=tf.bitcast([tf.cast(where.seed, tf.int64) * 2**32 + where.stream], tf.uint64),
         counter=tf.bitcast(tf.stack([low, tf.cast(where.sample, tf.int64)]), tf.uint64),
         alg=tf.random.Algorithm.PHILOX.value,
     )

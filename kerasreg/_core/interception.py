@@ -69,5 +69,7 @@ def _call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
     return proceed(*args, **kwargs)
 
 
-def _ask(handler: Handler, layer: keras.layers.Layer, proceed: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _ask(
+    handler: Handler, layer: keras.layers.Layer, proceed: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
     return handler(layer, proceed, args, kwargs)

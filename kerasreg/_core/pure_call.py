@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +19,11 @@ def compile_pure(model: keras.Model, function: Callable[..., Any]) -> Callable[.
     Returns:
         A callable with the same arguments; each new shape is compiled once.
     """
+    # Weak: whoever keeps the compiled function must not keep the model with it.
+    model_ref = weakref.ref(model)
 
     def pure(values: list[Any], *args: Any) -> Any:
-        mapping = list(zip(model.variables, values, strict=True))
+        mapping = list(zip(model_ref().variables, values, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
             return function(*args)
 
@@ -35,4 +38,4 @@ def compile_pure(model: keras.Model, function: Callable[..., Any]) -> Callable[.
         compiled = tf.function(pure, reduce_retracing=True)
     else:
         raise NotImplementedError(f"This verb runs on the tensorflow and jax backends, not on {backend}.")
-    return lambda *args: compiled([variable.value for variable in model.variables], *args)
+    return lambda *args: compiled([variable.value for variable in model_ref().variables], *args)

@@ -94,7 +94,7 @@ def _current_trace() -> Any:
         # The graph itself: equality of graphs is identity.
         return tf.compat.v1.get_default_graph()
     if keras.backend.backend() == "jax":
-        import jax
+        from jax.extend.core import get_opaque_trace_state
 
-        return jax.core.get_opaque_trace_state(convention="flax")
+        return get_opaque_trace_state(convention="flax")
     return None

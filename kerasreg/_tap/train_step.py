@@ -44,7 +44,7 @@ class Tap:
         tap = vars(model).get(_ATTRIBUTE)
         if tap is None:
             tap = cls(model)
-            # object.__setattr__: Keras' own would track the attribute, and the model would carry it into a file.
+            # Keras' own __setattr__ would track the attribute, and the model would carry it into a file.
             object.__setattr__(model, _ATTRIBUTE, tap)
         tap._members += 1
         tap._paths.update(paths)

@@ -14,7 +14,7 @@ from kerasreg._core.paths import layer_paths
 from kerasreg._core.registry import register
 from kerasreg._tap.train_step import Tap
 from kerasreg.callbacks.activation_log import ActivationLog
-from kerasreg.diagnostics.activation_rules import judge_activations
+from kerasreg.diagnostics.activation_rules import FEWEST_STEPS, judge_activations
 from kerasreg.diagnostics.finding import Finding
 
 
@@ -98,12 +98,12 @@ class ActivationStats(keras.callbacks.Callback):
         self._rows = set(paths.values())
         self._seen: set[str] = set()
         self._first = True
+        self._window = len(self.history)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Count on from the optimizer's step, which a resumed training brings along."""
         # Read here only: between two epochs JAX's trainer has put the variables back into the model.
         self._step = max(self._step, int(self.model.optimizer.iterations))
-        self._window = len(self.history)
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Have the step observed if it is one of those to be seen."""
@@ -127,10 +127,14 @@ class ActivationStats(keras.callbacks.Callback):
         if not self.diagnose:
             return
         known = {(finding.layer, finding.code) for finding in self.findings}
-        for finding in judge_activations(self.history[self._window :]):
+        window = self.history[self._window :]
+        for finding in judge_activations(window):
             if (finding.layer, finding.code) not in known:
                 self.findings.append(finding)
                 print(f"\n{finding}")
+        # A short epoch's steps wait for the next one's, until there are enough to judge by.
+        if len({row["step"] for row in window}) >= FEWEST_STEPS:
+            self._window = len(self.history)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Leave the model as it was."""
@@ -157,7 +161,9 @@ class ActivationStats(keras.callbacks.Callback):
             for pattern in self.layers:
                 if not any(fnmatchcase(path, pattern) for path in visible.values()):
                     listed = ", ".join(visible.values())
-                    raise refusal("ActivationStats", "layers", f"patterns that match one of {listed}", pattern)
+                    raise refusal(
+                        "ActivationStats", "layers", f"patterns that match one of {listed}", pattern
+                    )
             visible = {
                 layer: path
                 for layer, path in visible.items()
@@ -174,7 +180,9 @@ class ActivationStats(keras.callbacks.Callback):
 def _patterns(layers: Any) -> list[str] | None:
     if layers is None:
         return None
-    patterns = [layers] if isinstance(layers, str) else list(layers) if isinstance(layers, Sequence) else [layers]
+    patterns = (
+        [layers] if isinstance(layers, str) else list(layers) if isinstance(layers, Sequence) else [layers]
+    )
     if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
         allowed = "a pattern of layer paths or a list of them"
         raise refusal("ActivationStats", "layers", allowed, Came(repr(layers)))

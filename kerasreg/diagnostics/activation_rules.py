@@ -11,6 +11,8 @@ from kerasreg.diagnostics.finding import Finding
 
 # Share of zeros from which a layer hands on next to nothing. A healthy ReLU has half; sparse ones 0.9.
 DEAD_SHARE = 0.99
+# An alarm from fewer observed steps would be one odd batch's.
+FEWEST_STEPS = 2
 # The root mean square outside which float16 and the default epsilons of optimisers and norms lose the signal.
 VANISHED, EXPLODED = 1e-4, 1e4
 
@@ -19,7 +21,7 @@ def judge_activations(rows: Iterable[dict[str, Any]]) -> list[Finding]:
     """What is wrong with each layer throughout a window of observed steps.
 
     A figure has to be out of bounds in every observed step of the window, so that one odd batch raises no
-    alarm; a value that is not finite is an error the first time.
+    alarm and at least two steps are needed; a value that is not finite is an error the first time.
 
     Args:
         rows: Dicts with `step`, `layer`, `rms` and `zeros`, as `ActivationStats.history` holds them.
@@ -40,7 +42,7 @@ def judge_activations(rows: Iterable[dict[str, Any]]) -> list[Finding]:
 
 
 def _judge(layer: str, seen: list[dict[str, Any]]) -> Finding | None:
-    span = f"in all {len(seen)} observed steps from step {seen[0]['step']} on"
+    span = f"in all {len(seen)} steps observed since step {seen[0]['step']}"
     broken = next((row for row in seen if not math.isfinite(row["rms"])), None)
     if broken is not None:
         return Finding(
@@ -50,6 +52,8 @@ def _judge(layer: str, seen: list[dict[str, Any]]) -> Finding | None:
             f"The output holds NaN or infinity at step {broken['step']}.",
             "Lower the learning rate, and look for NaN in the data.",
         )
+    if len(seen) < FEWEST_STEPS:
+        return None
     if all(row["zeros"] >= DEAD_SHARE for row in seen):
         least = min(row["zeros"] for row in seen)
         return Finding(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import secrets
-from collections.abc import Callable
-from typing import Any
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -20,6 +21,8 @@ from kerasreg._core.pure_call import compile_pure
 from kerasreg.uncertainty.entropy import entropy
 from kerasreg.uncertainty.noise import add_noise, is_stochastic, strength
 from kerasreg.uncertainty.prediction import Prediction
+
+Batches = Iterable[tuple[Any, int]]
 
 # A standard error from fewer passes is itself too uncertain to stop on.
 _FEWEST = 8
@@ -39,9 +42,10 @@ def mc_predict(
     """Predict with the dropout left on, many times, and say how much the predictions disagree.
 
     mean = 1/T sum_t f(x; noise_t), variance = 1/T sum_t (f(x; noise_t) - mean)^2. Keras' and kerasreg's
-    stochastic layers (`Dropout`, the spatial, Gaussian and alpha dropouts, `GaussianNoise`) are sampled; every
-    other layer stays in inference mode. Nothing of the model changes: weights, statistics and seeds are
-    untouched. Dropout inside a recurrent layer's scan is not sampled.
+    stochastic layers (`Dropout`, the spatial, Gaussian and alpha dropouts, `GaussianNoise`) are sampled;
+    every other layer stays in inference mode. Nothing of the model changes: weights, statistics and seeds are
+    untouched. Dropout inside a recurrent layer's scan is not sampled. The passes are compiled once for each
+    model and batch size, and kept with the model, as `predict`'s are.
 
     Args:
         model: A built model with one output tensor, trained or not.
@@ -79,92 +83,129 @@ def mc_predict(
         tolerance = number("mc_predict", "tolerance", tolerance, 0, open_low=True)
         if flag("mc_predict", "return_samples", return_samples):
             raise refusal(
-                "mc_predict", "return_samples", "False where tolerance is given", True, "rows would differ in passes"
+                "mc_predict",
+                "return_samples",
+                "False where tolerance is given",
+                True,
+                "rows would differ in passes",
             )
-    sampler = _Sampler(model, seed)
-    run = _every_pass if flag("mc_predict", "return_samples", return_samples) else _moments
-    parts = run(sampler, batches("mc_predict", x, batch_size), samples, tolerance)
-    prediction = Prediction(*parts)
+    sampler = _Sampler.of(model)
+    run = sampler.every_pass if flag("mc_predict", "return_samples", return_samples) else sampler.moments
+    prediction = run(batches("mc_predict", x, batch_size), seed, samples, tolerance)
     if not prediction.variance.any():
         raise _nothing_stochastic(model, "noise that reaches the output", "a variance of 0 everywhere")
     return prediction
 
 
 class _Sampler:
-    """One random pass of a model as a function of the pass's number and of the batch's first row."""
+    """The compiled random passes of one model, kept as long as the model and its rates stay."""
 
-    def __init__(self, model: keras.Model, seed: int):
+    _kept: ClassVar[weakref.WeakKeyDictionary[keras.Model, _Sampler]] = weakref.WeakKeyDictionary()
+
+    @classmethod
+    def of(cls, model: keras.Model) -> _Sampler:
+        """The model's sampler, made anew where a rate has changed since."""
         if not isinstance(model, keras.Model) or not model.built:
             allowed = "a built keras.Model"
             raise refusal("mc_predict", "model", allowed, model, "call it once on data, or give it an Input")
-        self.model = model
-        self._seed = seed
-        self._index = {layer: i for i, layer in enumerate(layer_paths(model))}
-        self._noisy = {layer for layer in self._index if is_stochastic(layer) and strength(layer) > 0}
-        if not self._noisy:
+        noisy = {layer: strength(layer) for layer in layer_paths(model) if is_stochastic(layer)}
+        noisy = {layer: rate for layer, rate in noisy.items() if rate > 0}
+        if not noisy:
             raise _nothing_stochastic(model, "a stochastic layer with a rate above 0", "none")
+        kept = cls._kept.get(model)
+        if kept is None or kept._noisy != noisy:
+            kept = cls._kept[model] = cls(model, noisy)
+        return kept
+
+    def __init__(self, model: keras.Model, noisy: dict[keras.layers.Layer, float]):
+        # Weak: what is kept for a model must not keep the model.
+        self._model = weakref.ref(model)
+        self._noisy = noisy
+        self._index = {layer: i for i, layer in enumerate(layer_paths(model))}
         takes_training = "training" in inspect.signature(model.call).parameters
         self._arguments = {"training": False} if takes_training else {}
+        self._one = compile_pure(model, self._pass)
+        self._all = compile_pure(model, self._stream)
 
-    def __call__(self, x: Any, sample: Any, first_row: Any) -> Any:
+    def moments(self, data: Batches, seed: int, samples: int, tolerance: float | None) -> Prediction:
+        """Streamed moments: memory does not grow with the passes."""
+        parts, first_row = [], 0
+        # No standard error is below 0: without a tolerance no row stops early.
+        limit = ops.cast(-1.0 if tolerance is None else tolerance, "float32")
+        for x, rows in data:
+            results = self._all(x, _int(seed), _int(first_row), _int(samples), limit)
+            parts.append([np.asarray(ops.convert_to_numpy(part))[:rows] for part in results])
+            first_row += rows
+        mean, variance, count, doubt = (np.concatenate(column) for column in zip(*parts, strict=True))
+        doubt = doubt[..., 0].astype("float64") if mean.ndim > 1 else None
+        return Prediction(mean, variance, count.reshape(len(mean)).astype("int64"), None, doubt)
+
+    def every_pass(self, data: Batches, seed: int, samples: int, tolerance: None) -> Prediction:
+        """The same from passes that are all kept."""
+        parts, first_row = [], 0
+        for x, rows in data:
+            passes = [self._one(x, _int(seed), _int(t), _int(first_row)) for t in range(samples)]
+            parts.append(np.stack([np.asarray(ops.convert_to_numpy(y))[:rows] for y in passes]))
+            first_row += rows
+        every = np.concatenate(parts, axis=1)
+        doubt = entropy(every).mean(axis=0) if every.ndim > 2 else None
+        return Prediction(
+            every.mean(axis=0), every.var(axis=0), np.full(every.shape[1], samples), every, doubt
+        )
+
+    def _pass(self, x: Any, seed: Any, sample: Any, first_row: Any) -> Any:
+        """One random pass; its noise is a function of seed, sample, row and layer."""
         calls: dict[keras.layers.Layer, int] = {}
 
-        def with_noise(layer: keras.layers.Layer, proceed: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
+        def with_noise(
+            layer: keras.layers.Layer, proceed: Callable[..., Any], args: tuple, kwargs: dict
+        ) -> Any:
             if layer not in self._noisy:
                 return proceed(*args, **kwargs)
             calls[layer] = calls.get(layer, -1) + 1
             stream = self._index[layer] * _CALLS + calls[layer]
             # The layer itself hands its input on here, with the type and the mask that it gives its output.
-            kwargs = {**kwargs, "training": False}
-            return add_noise(layer, proceed(*args, **kwargs), Where(self._seed, stream, sample, first_row))
+            inputs = proceed(*args, **{**kwargs, "training": False})
+            return add_noise(layer, inputs, Where(seed, stream, sample, first_row))
 
+        model = self._model()
         with intercept(with_noise):
-            outputs = self.model(x, **self._arguments)
+            outputs = model(x, **self._arguments)
         if not ops.is_tensor(outputs):
-            raise refusal("mc_predict", "model", "a model with one output tensor", Came(f"{type(outputs).__name__}"))
+            raise refusal(
+                "mc_predict", "model", "a model with one output tensor", Came(f"{type(outputs).__name__}")
+            )
         if not calls:
-            raise _nothing_stochastic(self.model, "a stochastic layer that the model calls", "none")
+            raise _nothing_stochastic(model, "a stochastic layer that the model calls", "none")
         return ops.cast(outputs, "float32")
 
-
-def _moments(
-    sampler: _Sampler, data: Any, samples: int, tolerance: float | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, None, np.ndarray | None]:
-    """Mean, variance, passes and mean entropy, streamed (Welford, 1962): memory does not grow with the passes."""
-
-    def run(x: Any, first_row: Any, passes: Any) -> tuple[Any, ...]:
-        y = sampler(x, 0, first_row)
+    def _stream(self, x: Any, seed: Any, first_row: Any, samples: Any, tolerance: Any) -> tuple[Any, ...]:
+        """Mean, variance, passes and mean entropy of a batch's rows (Welford, 1962)."""
+        y = self._pass(x, seed, 0, first_row)
         rows = ops.ones(ops.shape(y)[:1] + (1,) * (len(y.shape) - 1))
 
         def going_on(t: Any, count: Any, mean: Any, squares: Any, doubt: Any, active: Any) -> Any:
-            return ops.logical_and(t < passes, ops.any(active > 0))
+            return ops.logical_and(t < samples, ops.any(active > 0))
 
         def step(t: Any, count: Any, mean: Any, squares: Any, doubt: Any, active: Any) -> tuple[Any, ...]:
-            y = sampler(x, t, first_row)
+            y = self._pass(x, seed, t, first_row)
             count = count + active
             gap = y - mean
             mean = mean + active * gap / count
             squares = squares + active * gap * (y - mean)
             doubt = doubt + active * (_entropy(y) - doubt) / count
-            if tolerance is not None:
-                error = ops.sqrt(squares / (count - 1.0) / count)
-                worst = ops.max(error, axis=tuple(range(1, len(y.shape))), keepdims=True)
-                active = active * ops.cast(ops.logical_or(worst > tolerance, count < _FEWEST), "float32")
-            return t + 1, count, mean, squares, doubt, active
+            error = ops.sqrt(squares / (count - 1.0) / count)
+            worst = ops.max(error, axis=tuple(range(1, len(y.shape))), keepdims=True)
+            unsure = ops.logical_or(worst > tolerance, count < _FEWEST)
+            return t + 1, count, mean, squares, doubt, active * ops.cast(unsure, "float32")
 
-        start = (ops.cast(1, "int32"), rows, y, ops.zeros_like(y), _entropy(y), rows)
+        start = (_int(1), rows, y, ops.zeros_like(y), _entropy(y), rows)
         _, count, mean, squares, doubt, _ = ops.while_loop(going_on, step, start)
         return mean, squares / count, count, doubt
 
-    compiled = compile_pure(sampler.model, run)
-    parts, first_row = [], 0
-    for x, rows in data:
-        results = compiled(x, ops.cast(first_row, "int32"), ops.cast(samples, "int32"))
-        parts.append([np.asarray(ops.convert_to_numpy(part))[:rows] for part in results])
-        first_row += rows
-    mean, variance, count, doubt = (np.concatenate(column) for column in zip(*parts, strict=True))
-    count = count.reshape(len(mean)).astype("int64")
-    return mean, variance, count, None, doubt[..., 0].astype("float64") if mean.ndim > 1 else None
+
+def _int(value: int) -> Any:
+    return ops.cast(value, "int32")
 
 
 def _entropy(y: Any) -> Any:
@@ -174,27 +215,8 @@ def _entropy(y: Any) -> Any:
     return -ops.sum(y * ops.log(ops.maximum(y, 1e-38)), axis=-1, keepdims=True)
 
 
-def _every_pass(
-    sampler: _Sampler, data: Any, samples: int, tolerance: None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """The same, from passes that are all kept."""
-    compiled = compile_pure(sampler.model, sampler)
-    parts, first_row = [], 0
-    for x, rows in data:
-        row = ops.cast(first_row, "int32")
-        passes = [compiled(x, ops.cast(t, "int32"), row) for t in range(samples)]
-        parts.append(np.stack([np.asarray(ops.convert_to_numpy(y))[:rows] for y in passes]))
-        first_row += rows
-    every = np.concatenate(parts, axis=1)
-    mean, variance = every.mean(axis=0), every.var(axis=0)
-    doubt = entropy(every).mean(axis=0) if every.ndim > 2 else None
-    return mean, variance, np.full(len(mean), samples), every, doubt
-
-
 def _nothing_stochastic(model: keras.Model, allowed: str, came: str) -> ValueError:
-    stochastic = {
-        path: strength(layer) for layer, path in layer_paths(model).items() if is_stochastic(layer)
-    }
+    stochastic = {path: strength(layer) for layer, path in layer_paths(model).items() if is_stochastic(layer)}
     listed = ", ".join(f"{path} (rate {rate:g})" for path, rate in stochastic.items()) or "none"
     return refusal(
         "mc_predict",

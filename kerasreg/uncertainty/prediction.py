@@ -54,7 +54,7 @@ class Prediction:
     def _need_probabilities(self, figure: str) -> None:
         if self._mean_entropy is None or not are_probabilities(self.mean):
             raise ValueError(
-                f"Prediction.{figure} needs class probabilities along the last axis of the model's output, got "
+                f"Prediction.{figure} needs class probabilities along the last axis of the output, got "
                 f"values from {self.mean.min():.3g} to {self.mean.max():.3g} of shape {self.mean.shape}; "
                 "put a softmax behind the model."
             )

@@ -1,0 +1,39 @@
+"""Counter-based numbers: a function of their place, uniform, and unrelated across places."""
+
+import keras
+import numpy as np
+import pytest
+from scipy import stats
+
+from kerasreg._core.counter_random import Where, normal, uniform
+
+
+def draw(shape, seed=0, stream=0, sample=0, first_row=0, kind=uniform):
+    return keras.ops.convert_to_numpy(kind(shape, Where(seed, stream, sample, first_row)))
+
+
+@pytest.mark.parametrize("width", [1, 3, 4, 7])
+def test_a_row_has_its_numbers_whatever_batch_it_is_in(width):
+    whole = draw((11, width))
+    np.testing.assert_array_equal(np.concatenate([draw((6, width)), draw((5, width), first_row=6)]), whole)
+
+
+def test_every_part_of_the_place_matters():
+    base = draw((50, 8))
+    for other in ({"seed": 1}, {"stream": 1}, {"sample": 1}, {"first_row": 50}):
+        changed = draw((50, 8), **other)
+        assert abs(np.corrcoef(base.ravel(), changed.ravel())[0, 1]) < 0.2
+        assert not np.intersect1d(base, changed).size > 4
+
+
+def test_distributions():
+    u = draw((4000, 25)).ravel()
+    assert u.min() >= 0.0
+    assert u.max() < 1.0
+    assert stats.kstest(u, "uniform").pvalue > 1e-3
+    n = draw((4000, 25), kind=normal).ravel()
+    assert stats.kstest(n, "norm").pvalue > 1e-3
+
+
+def test_no_axis_but_rows():
+    assert draw((5,)).shape == (5,)

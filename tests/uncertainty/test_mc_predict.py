@@ -1,0 +1,329 @@
+"""mc_predict: right moments, the same samples whatever the batching, and a model left untouched."""
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+
+import kerasreg as kr
+
+L = keras.layers
+
+
+def linear_head(rate=0.4, units=3):
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((20,)), L.Dropout(rate), L.Dense(units, name="head")])
+
+
+def classifier():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            L.Conv2D(8, 3, activation="relu"),
+            L.SpatialDropout2D(0.3),
+            L.BatchNormalization(),
+            L.Flatten(),
+            L.Dense(16, "relu"),
+            kr.layers.Dropout(0.5),
+            L.Dense(4, "softmax"),
+        ]
+    )
+
+
+def functional():
+    x = keras.Input((20,))
+    inner = keras.Sequential([L.Dense(8, "relu"), L.Dropout(0.3)], name="inner")
+    h = inner(x)
+    return keras.Model(x, L.Dense(3)(L.Concatenate()([h, L.GaussianNoise(0.2)(x)])))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.drop, self.head = L.Dense(64, "relu"), L.Dropout(0.5), L.Dense(3)
+
+    def call(self, x, training=None):
+        # Shared: each call has its own noise.
+        return self.head(self.drop(self.drop(self.hidden(x))))
+
+
+def built(make):
+    model = make()
+    model(np.zeros((1, 20)))
+    return model
+
+
+def state(model):
+    return [keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(v)) for v in model.variables]
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(13, 20)).astype("float32")
+
+
+@pytest.fixture
+def images(rng):
+    return rng.normal(size=(13, 6, 6, 2)).astype("float32")
+
+
+def test_moments_of_a_linear_head_are_the_closed_form(x):
+    rate, samples = 0.4, 20_000
+    model = linear_head(rate)
+    kernel, bias = model.get_layer("head").get_weights()
+    prediction = kr.mc_predict(model, x, samples=samples, seed=1)
+    mean = x @ kernel + bias
+    variance = (x**2) @ (kernel**2) * rate / (1 - rate)
+    # Five standard errors; the variance's own, for a sum of many bounded terms, is about sqrt(2 / T) of it.
+    assert np.abs(prediction.mean - mean).max() < 5 * np.sqrt(variance.max() / samples)
+    np.testing.assert_allclose(prediction.variance, variance, rtol=5 * np.sqrt(2 / samples))
+    np.testing.assert_array_equal(prediction.std, np.sqrt(prediction.variance))
+    assert (prediction.samples_used == samples).all()
+
+
+@pytest.mark.parametrize("make", [linear_head, functional, Subclassed])
+def test_the_same_seed_gives_the_same_samples_whatever_the_batch_size(make, x):
+    model = built(make)
+    whole = kr.mc_predict(model, x, samples=12, seed=5, batch_size=32, return_samples=True)
+    parts = kr.mc_predict(model, x, samples=12, seed=5, batch_size=4, return_samples=True)
+    assert whole.samples.shape == (12, 13, 3)
+    np.testing.assert_allclose(parts.samples, whole.samples, rtol=1e-5, atol=1e-6)
+    other = kr.mc_predict(model, x, samples=12, seed=6, return_samples=True)
+    assert np.abs(other.samples - whole.samples).max() > 1e-2
+    unseeded = [kr.mc_predict(model, x, samples=2).mean for _ in range(2)]
+    assert np.abs(unseeded[0] - unseeded[1]).max() > 1e-3
+
+
+def test_every_sample_every_row_and_every_layer_has_noise_of_its_own():
+    model = built(Subclassed)
+    row = np.random.default_rng(1).normal(size=(1, 20)).astype("float32")
+    samples = kr.mc_predict(model, np.repeat(row, 6, 0), samples=8, seed=0, return_samples=True).samples
+    assert len(np.unique(samples.reshape(-1, 3).round(5), axis=0)) == 48
+
+
+def test_streamed_moments_are_those_of_the_samples(images):
+    model = classifier()
+    streamed = kr.mc_predict(model, images, samples=30, seed=2)
+    kept = kr.mc_predict(model, images, samples=30, seed=2, return_samples=True)
+    samples = kept.samples.astype("float64")
+    np.testing.assert_allclose(streamed.mean, samples.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(streamed.variance, samples.var(0), rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(streamed.entropy, kr.uncertainty.predictive_entropy(samples), rtol=1e-4)
+    np.testing.assert_allclose(streamed.expected_entropy, kr.uncertainty.expected_entropy(samples), rtol=1e-4)
+    np.testing.assert_allclose(
+        streamed.mutual_information, kr.uncertainty.mutual_information(samples), atol=1e-5
+    )
+    assert (streamed.mutual_information >= 0).all()
+
+
+def test_nothing_of_the_model_changes_and_only_noise_is_random(images):
+    model = classifier()
+    before, plain = state(model), model.predict(images, verbose=0)
+    kr.mc_predict(model, images, samples=5)
+    assert all(np.array_equal(a, b) for a, b in zip(state(model), before, strict=True))
+    np.testing.assert_array_equal(model.predict(images, verbose=0), plain)
+
+
+def test_batch_norm_stays_in_inference_mode_and_augmentation_stays_off(rng):
+    shift = L.BatchNormalization(moving_mean_initializer=keras.initializers.Constant(2.0), epsilon=1e-12)
+    model = keras.Sequential([keras.Input((4,)), shift, L.GaussianNoise(1e-3)])
+    rows = rng.normal(size=(50, 4)).astype("float32")
+    np.testing.assert_allclose(kr.mc_predict(model, rows, samples=4).mean, rows - 2.0, atol=1e-2)
+    flipping = keras.Sequential([keras.Input((4, 4, 1)), L.RandomFlip(seed=0), L.GaussianNoise(1e-3)])
+    images = rng.normal(size=(20, 4, 4, 1)).astype("float32")
+    np.testing.assert_allclose(kr.mc_predict(flipping, images, samples=4).mean, images, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shared_axes"),
+    [
+        (L.SpatialDropout1D(0.5), (1,)),
+        (L.SpatialDropout2D(0.5), (1, 2)),
+        (L.SpatialDropout2D(0.5, data_format="channels_first"), (2, 3)),
+        (L.SpatialDropout3D(0.5), (1, 2, 3)),
+        (L.Dropout(0.5, noise_shape=(None, 1, 5)), (1,)),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_one_draw_for_a_whole_feature_map(layer, shared_axes):
+    rank = {"SpatialDropout2D": 4, "SpatialDropout3D": 5}.get(type(layer).__name__, 3)
+    ones = np.ones((6, *(3, 4, 2)[: rank - 2], 5), "float32")
+    model = keras.Sequential([keras.Input(ones.shape[1:]), layer])
+    samples = kr.mc_predict(model, ones, samples=16, seed=0, return_samples=True).samples
+    assert set(np.unique(samples)) == {0.0, 2.0}
+    axes = tuple(axis + 1 for axis in shared_axes)
+    assert (samples.min(axes) == samples.max(axes)).all()
+    assert abs(samples.mean() - 1.0) < 0.2
+
+
+@pytest.mark.parametrize("layer", [L.GaussianDropout(0.5), L.AlphaDropout(0.2), L.GaussianNoise(0.5)])
+def test_other_noise_has_keras_moments(layer):
+    # The moments that the layer's own training pass has, on inputs of mean 0 and variance 1.
+    data = np.random.default_rng(0).normal(size=(400, 50)).astype("float32")
+    model = keras.Sequential([keras.Input((50,)), layer])
+    ours = kr.mc_predict(model, data, samples=40, seed=0, return_samples=True).samples
+    keras_own = np.stack([keras.ops.convert_to_numpy(layer(data, training=True)) for _ in range(40)])
+    assert abs(ours.mean() - keras_own.mean()) < 0.01
+    assert ours.var() == pytest.approx(keras_own.var(), rel=0.02)
+    assert ours.var(axis=0).mean() == pytest.approx(keras_own.var(axis=0).mean(), rel=0.03)
+
+
+def test_tolerance_stops_row_by_row(x):
+    model, rows = linear_head(), x.copy()
+    rows[:6] *= 0.05
+    stopped = kr.mc_predict(model, rows, samples=20_000, seed=0, tolerance=0.02)
+    assert stopped.samples_used[:6].max() < stopped.samples_used[6:].min()
+    error = np.sqrt(stopped.variance / stopped.samples_used[:, None])
+    assert 0.01 < error.max() < 0.02
+    full = kr.mc_predict(model, rows, samples=int(stopped.samples_used[0]), seed=0)
+    np.testing.assert_allclose(stopped.mean[0], full.mean[0], rtol=1e-5)
+
+
+def test_inputs_of_every_form(x):
+    model = linear_head()
+    expected = kr.mc_predict(model, x, samples=6, seed=0).mean
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, i):
+            return x[i * 5 : (i + 1) * 5], np.zeros(5)
+
+    for form in (x.tolist(), x.astype("float64"), Batches()):
+        np.testing.assert_allclose(
+            kr.mc_predict(model, form, samples=6, seed=0).mean, expected, rtol=1e-5, atol=1e-6
+        )
+    tf = pytest.importorskip("tensorflow")
+    dataset = tf.data.Dataset.from_tensor_slices((x, np.zeros(13))).batch(5)
+    np.testing.assert_allclose(
+        kr.mc_predict(model, dataset, samples=6, seed=0).mean, expected, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_model_of_two_inputs(x):
+    a, b = keras.Input((20,), name="a"), keras.Input((20,), name="b")
+    model = keras.Model({"a": a, "b": b}, L.Dense(2)(L.Dropout(0.5)(L.Add()([a, b]))))
+    assert kr.mc_predict(model, {"a": x, "b": x}, samples=4).mean.shape == (13, 2)
+    with pytest.raises(ValueError, match=r"same number of rows.*\(13, 20\).*\(5, 20\)"):
+        kr.mc_predict(model, {"a": x, "b": x[:5]}, samples=4)
+
+
+def test_mixed_precision_gives_float32_moments(x):
+    keras.utils.set_random_seed(0)
+    half = keras.Sequential(
+        [keras.Input((20,)), L.Dropout(0.5, dtype="mixed_float16"), L.Dense(2, dtype="mixed_float16")]
+    )
+    prediction = kr.mc_predict(half, x, samples=10, seed=0)
+    assert prediction.mean.dtype == prediction.variance.dtype == np.float32
+    assert np.isfinite(prediction.variance).all()
+
+
+def test_trained_after_the_first_prediction(x):
+    model = linear_head()
+    first = kr.mc_predict(model, x, samples=4, seed=0).mean
+    model.compile("sgd", "mse")
+    model.fit(x, np.ones((13, 3)), verbose=0)
+    assert np.abs(kr.mc_predict(model, x, samples=4, seed=0).mean - first).max() > 1e-3
+
+
+def test_a_changed_rate_is_noticed(x):
+    model = linear_head(0.5)
+    before = kr.mc_predict(model, x, samples=400, seed=0).variance.mean()
+    model.layers[0].rate = 0.1
+    # The variance goes with p / (1 - p).
+    assert kr.mc_predict(model, x, samples=400, seed=0).variance.mean() == pytest.approx(before / 9, rel=0.2)
+
+
+def test_a_kept_sampler_does_not_keep_the_model(x):
+    model = linear_head()
+    kr.mc_predict(model, x, samples=2)
+    alive = weakref.ref(model)
+    del model
+    gc.collect()
+    assert alive() is None
+
+
+def own_noise():
+    class Own(L.Dropout):
+        def call(self, inputs, training=None):
+            return inputs
+
+    return keras.Sequential([keras.Input((20,)), Own(0.5, name="own")])
+
+
+def unreached():
+    class Idle(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.drop, self.head = L.Dropout(0.5, name="idle"), L.Dense(2)
+
+        def call(self, x):
+            return self.head(x)
+
+    return built(Idle)
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda: keras.Sequential([keras.Input((20,)), L.Dense(2)]), "none"),
+        (
+            lambda: keras.Sequential([keras.Input((20,)), L.Dropout(0.0, name="off"), L.Dense(2)]),
+            "off (rate 0)",
+        ),
+        (unreached, "idle (rate 0.5)"),
+        (own_noise, "none"),
+        (
+            lambda: keras.Sequential(
+                [keras.Input((20,)), L.Dropout(0.5, name="cut"), L.Dense(2, kernel_initializer="zeros")]
+            ),
+            "cut (rate 0.5)",
+        ),
+    ],
+)
+def test_nothing_stochastic_is_an_error_that_names_what_there_is(make, names, x):
+    with pytest.raises(ValueError, match="`model` of mc_predict must be") as caught:
+        kr.mc_predict(make(), x, samples=4)
+    assert f"stochastic layers found: {names}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"samples": 1},
+        {"batch_size": 0},
+        {"seed": -1},
+        {"seed": 0.5},
+        {"tolerance": 0.0},
+        {"return_samples": 1},
+    ],
+)
+def test_bad_arguments(bad, x):
+    ((name, value),) = bad.items()
+    with pytest.raises(ValueError, match=f"`{name}` of mc_predict") as caught:
+        kr.mc_predict(linear_head(), x, **bad)
+    assert repr(value) in str(caught.value)
+
+
+def test_bad_models_and_data(x):
+    with pytest.raises(ValueError, match=r"a built keras\.Model"):
+        kr.mc_predict(keras.Sequential([L.Dropout(0.5)]), x)
+    with pytest.raises(ValueError, match=r"got shapes \[\(0, 20\)\]"):
+        kr.mc_predict(linear_head(), x[:0])
+    with pytest.raises(ValueError, match="rows would differ"):
+        kr.mc_predict(linear_head(), x, tolerance=0.1, return_samples=True)
+    a = keras.Input((20,))
+    two = keras.Model(a, [L.Dropout(0.5)(a), L.Dense(2)(a)])
+    with pytest.raises(ValueError, match="one output tensor"):
+        kr.mc_predict(two, x)
+
+
+def test_entropy_needs_probabilities(x):
+    prediction = kr.mc_predict(linear_head(), x, samples=4)
+    for figure in ("entropy", "expected_entropy", "mutual_information"):
+        with pytest.raises(ValueError, match="put a softmax behind the model"):
+            getattr(prediction, figure)
