@@ -1,0 +1,1 @@
+"""Commands that measure: each prints a table, with the peer in the same run, and writes JSON."""

@@ -1,0 +1,118 @@
+"""Carry out a plan on a batch, given the uniform numbers: a pure function of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import tensorflow as tf
+
+from kerasreg.augment import color
+from kerasreg.augment.color import ColorMap
+from kerasreg.augment.plan import Placed, Plan, Segment
+from kerasreg.augment.warp import move, warp
+
+Parameters = dict[str, tf.Tensor]
+Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def execute(plan: Plan, images: tf.Tensor, uniform: tf.Tensor, compiled: Compile = lambda f: f) -> tf.Tensor:
+    """The augmented batch.
+
+    Args:
+        plan: What to do.
+        images: `(images, height, width, channels)` of any real dtype.
+        uniform: float32 of shape `(images, lanes)`, numbers in [0, 1).
+        compiled: Wraps each function that is to be compiled on its own. What a step needs to know
+            about an image is a few numbers, and is worked out apart from the pixels: in one function
+            with them, XLA would work it out again for every pixel.
+
+    Returns:
+        A batch of the same shape, in the plan's dtype.
+    """
+    for segment in plan.segments:
+        parameters = compiled(partial(find_parameters, segment, plan))(images, uniform)
+        images = compiled(partial(render, segment, plan))(images, parameters)
+    return images
+
+
+def find_parameters(segment: Segment, plan: Plan, images: tf.Tensor, uniform: tf.Tensor) -> Parameters:
+    """The few numbers per image that say what a step does to it."""
+    height, width = (tf.cast(side, tf.float32) for side in tf.unstack(tf.shape(images)[1:3]))
+    found: Parameters = {}
+    if segment.geometry:
+        found["matrices"] = chain_matrix(segment.geometry, uniform, height, width)
+    if segment.color:
+        mean = mean_color(images) if segment.uses_mean else tf.zeros([tf.shape(images)[0], images.shape[3]])
+        value_width = plan.value_range[1] - plan.value_range[0]
+        before = len(segment.colors_before_fill)
+        first = chain_map(segment.color[:before], uniform, mean, value_width)
+        then = chain_map(segment.color[before:], uniform, color.apply_map_to_vector(first, mean), value_width)
+        found["gain"], found["bias"] = color.compose(first, then)
+        if segment.resamples and plan.fill_mode == "constant":
+            # Maps before the warp see the image alone, maps after it also the fill:
+            # then(first.M x + first.b s + fill (1 - s)), where the pixels x and their share s are 0 outside.
+            found["bias"] = color.apply_map_to_vector(then, tf.zeros_like(mean) + plan.fill_value)
+            found["by_share"] = color.apply_map_to_vector(color.linear_part(then), first[1] - plan.fill_value)
+    return found
+
+
+def render(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+    """The pixels after a step; after the last one clipped, and in the plan's dtype."""
+    shape = tf.shape(images)
+    pixels, inside = tf.reshape(images, [shape[0], shape[1] * shape[2], images.shape[3]]), None
+    if segment.resamples:
+        pixels, inside = warp(images, parameters["matrices"], plan.fill_mode)
+    elif segment.geometry:
+        pixels = move(images, parameters["matrices"])
+    if segment.color:
+        pixels = color.apply_map((parameters["gain"], parameters["bias"]), tf.cast(pixels, tf.float32))
+        if inside is not None:
+            pixels += inside * parameters["by_share"][:, None, :]
+    elif inside is not None:
+        pixels += plan.fill_value * (1 - inside)
+    if segment is plan.segments[-1]:
+        pixels = _finished(pixels, plan)
+    return tf.ensure_shape(tf.reshape(pixels, shape), images.shape)
+
+
+def chain_matrix(steps: list[Placed], uniform: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """The one output-to-input matrix of geometric transforms in order."""
+    chain = tf.eye(3, batch_shape=[tf.shape(uniform)[0]])
+    for step in steps:
+        chain = chain @ step.transform.gated_matrix(_lanes(step, uniform), height, width)
+    return chain
+
+
+def chain_map(steps: list[Placed], uniform: tf.Tensor, mean: tf.Tensor, width: float) -> ColorMap:
+    """The one colour map of colour transforms in order; each is given the mean that it would find."""
+    chain = color.identity_map(tf.shape(uniform)[0], mean.shape[-1])
+    for step in steps:
+        found = color.apply_map_to_vector(chain, mean)
+        chain = color.compose(chain, step.transform.gated_map(_lanes(step, uniform), found, width))
+    return chain
+
+
+def mean_color(images: tf.Tensor) -> tf.Tensor:
+    """The mean of each channel over an image's pixels, float32 of shape `(images, channels)`."""
+    # Columns first: a sum over rows of pixels and channels side by side is the one that vectorises, and
+    # two short sums in float32 lose less than one long one.
+    height, width, channels = tf.unstack(tf.shape(images)[1:])
+    rows = tf.reshape(tf.cast(images, tf.float32), [-1, height, width * channels])
+    sums = tf.reshape(tf.reduce_mean(rows, axis=1), [-1, width, images.shape[3]])
+    return tf.reduce_mean(sums, axis=1)
+
+
+def _lanes(step: Placed, uniform: tf.Tensor) -> tf.Tensor:
+    return uniform[:, step.lane : step.lane + step.transform.lanes]
+
+
+def _finished(pixels: tf.Tensor, plan: Plan) -> tf.Tensor:
+    if plan.clips:
+        low, high = plan.value_range
+        pixels = tf.minimum(tf.maximum(pixels, low), high)
+    dtype = tf.as_dtype(plan.dtype)
+    if dtype.is_integer and not pixels.dtype.is_integer:
+        pixels = tf.round(pixels)
+    return tf.cast(pixels, dtype)

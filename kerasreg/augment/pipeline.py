@@ -1,0 +1,271 @@
+"""The pipeline: a list of transforms, made into a plan, compiled once, run on batches."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasreg._core import arguments
+from kerasreg._core.registry import register
+from kerasreg.augment import dispatch, draws, elements, stream, values
+from kerasreg.augment.execute import execute
+from kerasreg.augment.geometry import GeometricTransform
+from kerasreg.augment.plan import Plan, make_plan
+from kerasreg.augment.transform import Transform, readable_arguments
+from kerasreg.augment.warp import FILL_MODES
+
+
+@register
+class Pipeline:
+    """Random image transforms, fused: one resample and one colour map per image, in one compiled step.
+
+    With the inverse-warp matrices `G_k` of its geometric transforms and the colour maps
+    `x -> C_k x + b_k` of its colour transforms, a pipeline computes
+
+        out[p] = clip(C image[G_1 G_2 ... G_n p] + b),    C = C_m ... C_1,
+
+    reads each pixel once, bilinearly, and clips once, at the end, to `value_range`. A pipeline of
+    flips returns the very pixels of its input. `explain()` tells what was fused into what.
+
+    Use it as `dataset.apply(pipeline)`, on a dataset of single images or, which is faster, of batches:
+    what tf.data spends on each element then counts once per batch, and small images gain the most. Or
+    call it as `pipeline(images)`. Elements are images, `(images, labels)`,
+    `(images, labels, sample_weight)` or a dict with the key `"images"`; all but the images passes
+    through untouched.
+
+    Randomness: each number is a function of the seed, the epoch, the image's place in it, and the
+    transform's name. The same seed gives the same images in every run, whatever the number of
+    threads or the batch size; iterating the dataset again gives new ones; a transform that is added
+    does not change what the others draw; saved dataset iterators resume where they were.
+
+    Values: floating images are looked at, to see that they lie in `value_range`. For a dataset that
+    reads its first element when the pipeline is applied, and so costs what that element costs (a
+    shuffle before it fills its buffer once more). uint8 images with the default range are not looked at,
+    nor are images inside a `tf.function`.
+
+    Compilation: XLA compiles for a batch size when it first sees it, about a second. A smaller batch
+    at the end of an epoch is padded to the size of the others and cut back, so it needs no second one.
+    Images of unknown height or width take an uncompiled graph.
+
+    Args:
+        transforms: The transforms, in the order in which they act. Their names must differ; by
+            default they are `RandomFlip`, `RandomFlip_1`, ... in order.
+        seed: A whole number, or `None` for images that differ from one run to the next.
+        value_range: The smallest and the largest value that a pixel can have, `(low, high)`.
+        fill_mode: What stands outside the image: `"reflect"` (`d c b a | a b c d | d c b a`),
+            `"nearest"` (the edge pixel), `"wrap"` (the image again) or `"constant"`.
+        fill_value: The value of a constant fill, in the units of the images.
+        dtype: The dtype of the result: `"float32"`, `"float16"`, `"bfloat16"` or `"uint8"` (rounded).
+
+    Raises:
+        ValueError: No transforms, something else among them, two of one name, or an argument or
+            images outside what is stated here.
+
+    Example:
+        >>> from kerasreg.augment import Pipeline, RandomContrast, RandomFlip, RandomRotation
+        >>> pipeline = Pipeline([RandomFlip(), RandomRotation(10), RandomContrast(0.2)], seed=1)
+        >>> print(pipeline.explain())
+        3 transforms in 1 step
+        1. geometry: RandomFlip, RandomRotation -> one bilinear warp, fill reflect
+           colour: RandomContrast -> one affine map per image
+           mean colour: measured once, before the warp
+        resamples per image: 1 (one transform at a time: 1)
+        computed in float32, clipped to [0, 255] at the end, returned as float32
+        >>> images = tf.zeros([10, 8, 8, 3], tf.uint8)
+        >>> dataset = tf.data.Dataset.from_tensor_slices((images, tf.range(10))).batch(4)
+        >>> dataset.apply(pipeline).element_spec[0].dtype.name
+        'float32'
+    """
+
+    def __init__(
+        self,
+        transforms: Sequence[Transform],
+        seed: int | None = 0,
+        value_range: tuple[float, float] = (0, 255),
+        fill_mode: str = "reflect",
+        fill_value: float = 0.0,
+        dtype: str = "float32",
+    ) -> None:
+        self.transforms = _check_transforms(transforms)
+        self.seed = None if seed is None else arguments.integer("Pipeline", "seed", seed)
+        self.value_range = values.check_value_range(value_range)
+        self.fill_mode = arguments.choice("Pipeline", "fill_mode", fill_mode, FILL_MODES)
+        self.fill_value = values.check_fill_value(fill_value)
+        self.dtype = values.check_dtype(dtype, self.value_range)
+        self._plan = make_plan(
+            self.transforms,
+            unique_names(self.transforms),
+            self.fill_mode,
+            self.fill_value,
+            self.value_range,
+            self.dtype,
+        )
+        self._key = secrets.randbits(64) if self.seed is None else self.seed
+        self._lanes = draws.lane_words(
+            [step.name for step in self._plan.steps], [step.transform.lanes for step in self._plan.steps]
+        )
+        self._kernels: dict[Any, Any] = {}
+        with tf.init_scope(), tf.device("CPU:0"):
+            self._calls = tf.Variable(0, dtype=tf.int64, trainable=False, name="calls")
+
+    def __call__(self, inputs: Any, draw: int | None = None) -> Any:
+        """Augment a `tf.data.Dataset`, or images at once.
+
+        Args:
+            inputs: A dataset; or one image `(height, width, channels)`, a batch of them, or an
+                element with images in it, as tensors or arrays.
+            draw: For images, which draw to take: the same number gives the same result. By default
+                each call takes the next, from 0, also inside a `tf.function`.
+
+        Returns:
+            A dataset of the same structure and cardinality; or the element with new images.
+        """
+        if isinstance(inputs, tf.data.Dataset):
+            if draw is not None:
+                raise arguments.refusal("Pipeline", "draw", "None for a dataset", draw)
+            return self._apply(inputs)
+        images = tf.convert_to_tensor(elements.images_of(inputs))
+        spec = tf.TensorSpec(images.shape, images.dtype)
+        self._check(inputs, spec)
+        if tf.executing_eagerly() and values.needs_look(spec.dtype, self.value_range):
+            values.check_values(images, self.value_range)
+        if draw is None:
+            draw = self._calls.assign_add(1) - 1
+        else:
+            draw = draw if tf.is_tensor(draw) else arguments.integer("Pipeline", "draw", draw, 0)
+        epoch = draws.call_epoch(tf.cast(draw, tf.int64))
+        return elements.with_images(inputs, self._augment(images, epoch, tf.constant(0, tf.int64)))
+
+    def explain(self) -> Plan:
+        """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it."""
+        return self._plan
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of `__init__`, in types that JSON has."""
+        return {
+            "transforms": [keras.saving.serialize_keras_object(transform) for transform in self.transforms],
+            "seed": self.seed,
+            "value_range": list(self.value_range),
+            "fill_mode": self.fill_mode,
+            "fill_value": self.fill_value,
+            "dtype": self.dtype,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Pipeline:
+        """The pipeline that `get_config` described."""
+        transforms = [
+            transform
+            if isinstance(transform, Transform)
+            else keras.saving.deserialize_keras_object(transform)
+            for transform in config["transforms"]
+        ]
+        return cls(**{**config, "transforms": transforms})
+
+    def __repr__(self) -> str:
+        return f"Pipeline({readable_arguments(self)})"
+
+    def _apply(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        spec = elements.images_of(dataset.element_spec)
+        self._check(dataset.element_spec, spec)
+        if tf.executing_eagerly() and values.needs_look(spec.dtype, self.value_range):
+            for element in dataset.take(1):
+                values.check_values(elements.images_of(element), self.value_range)
+
+        def augment(epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor, element: Any) -> Any:
+            images = elements.images_of(element)
+            return elements.with_images(element, self._augment(images, epoch, first, widest))
+
+        return stream.map_numbered(dataset, spec.shape.rank == 4, augment)
+
+    def _check(self, element: Any, spec: Any) -> None:
+        values.check_spec(spec, self.value_range)
+        values.check_channels(
+            spec, [s.name for s in self._plan.steps if getattr(s.transform, "needs_rgb", False)]
+        )
+        movers = [s.name for s in self._plan.steps if isinstance(s.transform, GeometricTransform)]
+        elements.refuse_unmoved(element, movers)
+
+    def _augment(
+        self, images: tf.Tensor, epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        if images.shape.rank == 3:
+            return self._augment(images[None], epoch, first)[0]
+        kernel = self._kernel(images)
+        if widest is None or images.shape[0] is not None:
+            return kernel(images, epoch, first)
+        size = tf.shape(images)[0]
+        missing = tf.cast(widest, tf.int32) - size
+        padded = tf.cond(missing > 0, lambda: _pad(images, missing), lambda: images)
+        result = kernel(padded, epoch, first)[:size]
+        return tf.ensure_shape(result, images.shape)
+
+    def _kernel(self, images: tf.Tensor) -> Any:
+        """The compiled function for images of this size and dtype."""
+        signature = (tuple(images.shape[1:]), images.dtype)
+        if signature not in self._kernels:
+            scalar = tf.TensorSpec([], tf.int64)
+            batch = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+            self._kernels[signature] = tf.function(
+                partial(augment_batch, self._plan, self._key, self._lanes),
+                input_signature=[batch, scalar, scalar],
+            )
+        return self._kernels[signature]
+
+
+def augment_batch(
+    plan: Plan,
+    key: int,
+    lanes: Sequence[tuple[int, int]],
+    images: tf.Tensor,
+    epoch: tf.Tensor,
+    first: tf.Tensor,
+) -> tf.Tensor:
+    """Draw for the images `first, first + 1, ...` of an epoch, and carry out the plan."""
+    compiled = dispatch.compiler(images.shape)
+    index = first + tf.range(tf.shape(images, out_type=tf.int64)[0])
+    uniform = compiled(partial(draws.uniforms, key, lanes))(epoch, index)
+    return execute(plan, images, uniform, compiled)
+
+
+def unique_names(transforms: Sequence[Transform]) -> list[str]:
+    """The name of each transform: its own, or its class's with a number from the second on."""
+    names: list[str] = []
+    seen: dict[str, int] = {}
+    for transform in transforms:
+        name = transform.name
+        if name is None:
+            kind = type(transform).__name__
+            name = f"{kind}_{seen[kind]}" if kind in seen else kind
+            seen[kind] = seen.get(kind, 0) + 1
+        if name in names:
+            raise arguments.refusal(
+                "Pipeline",
+                "transforms",
+                "a list of transforms with different names",
+                arguments.Came(f"two named {name!r}"),
+            )
+        names.append(name)
+    return names
+
+
+def _check_transforms(transforms: Any) -> list[Transform]:
+    allowed = "a non-empty list of transforms"
+    if not isinstance(transforms, list | tuple) or not transforms:
+        raise arguments.refusal("Pipeline", "transforms", allowed, transforms)
+    for transform in transforms:
+        if not isinstance(transform, Transform):
+            hint = "write its call, with parentheses" if isinstance(transform, type) else None
+            raise arguments.refusal(
+                "Pipeline", "transforms", allowed, arguments.Came(f"{transform!r} in it"), hint
+            )
+    return list(transforms)
+
+
+def _pad(images: tf.Tensor, missing: tf.Tensor) -> tf.Tensor:
+    return tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
