@@ -67,6 +67,8 @@ def build(image_shape: tuple[int, ...], classes: int, normalization: keras.layer
             keras.Input(image_shape),
             normalization,
             *convolution(32),
+            # Large images lose resolution early: most of the time goes where they are large.
+            *([keras.layers.MaxPooling2D()] if image_shape[0] > 16 else []),
             *convolution(32),
             keras.layers.MaxPooling2D(),
             *convolution(64),

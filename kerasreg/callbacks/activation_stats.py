@@ -79,6 +79,11 @@ class ActivationStats(keras.callbacks.Callback):
             "diagnose": self.diagnose,
         }
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ActivationStats:
+        """The callback that `get_config` described."""
+        return cls(**config)
+
     def summary(self) -> str:
         """A table of the layers at the step observed last, with what was found about each."""
         latest: dict[str, dict[str, Any]] = {row["layer"]: row for row in self.history}

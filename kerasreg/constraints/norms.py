@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg._core.arguments import integer, number
+from kerasreg._core.arguments import integer, number, refusal
 from kerasreg._core.registry import register
 
 
@@ -21,7 +21,14 @@ def unit_norms(weights: Any, axis: Sequence[int] | None = None) -> Any:
             convolution kernels alike.
     """
     axes = tuple(range(len(weights.shape) - 1)) if axis is None else tuple(axis)
+    # A float16 square is infinite from 256 on and 0 below 2e-4.
+    weights = _wide(weights)
     return ops.sqrt(ops.sum(ops.square(weights), axis=axes, keepdims=True))
+
+
+def _wide(weights: Any) -> Any:
+    wide = keras.backend.standardize_dtype(weights.dtype) == "float64"
+    return weights if wide else ops.cast(weights, "float32")
 
 
 class _Norm(keras.constraints.Constraint):
@@ -29,8 +36,15 @@ class _Norm(keras.constraints.Constraint):
 
     def __init__(self, axis: int | Sequence[int] | None):
         owner = type(self).__name__
-        axes = [axis] if isinstance(axis, int) else axis
-        self.axis = None if axes is None else [integer(owner, "axis", a) for a in axes]
+        axes = axis if isinstance(axis, Sequence) and not isinstance(axis, str) else [axis]
+        self.axis = None if axis is None else [integer(owner, "axis", each) for each in axes]
+
+    def _norms(self, w: Any) -> Any:
+        rank = len(w.shape)
+        if self.axis is not None and any(not -rank <= axis < rank for axis in self.axis):
+            allowed = f"in [{-rank}, {rank}) for weights of shape {tuple(w.shape)}"
+            raise refusal(type(self).__name__, "axis", allowed, self.axis)
+        return unit_norms(w, self.axis)
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""
@@ -47,15 +61,16 @@ class MaxNorm(_Norm):
             for every kernel, which for a convolution is a row of pixels.
 
     Raises:
-        ValueError: If `max_value` is not above 0 or `axis` does not hold whole numbers.
+        ValueError: If `max_value` is not above 0, or `axis` does not fit the weights.
 
     Source:
         Srivastava et al., "Dropout", 2014, section 5.1.
 
     Example:
         >>> import numpy as np, kerasreg as kr
-        >>> np.asarray(kr.constraints.MaxNorm(1.0)(np.array([[3.0, 0.3], [4.0, 0.4]], "float32"))).round(3).tolist()
-        [[0.6000000238418579, 0.30000001192092896], [0.800000011920929, 0.4000000059604645]]
+        >>> kernel = np.array([[6.0, 0.3], [8.0, 0.4]], "float32")
+        >>> [round(float(w), 3) for w in np.ravel(kr.constraints.MaxNorm(5.0)(kernel))]
+        [3.0, 0.3, 4.0, 0.4]
     """
 
     def __init__(self, max_value: float = 2.0, axis: int | Sequence[int] | None = None):
@@ -65,8 +80,9 @@ class MaxNorm(_Norm):
     def __call__(self, w: Any) -> Any:
         """The constrained weights."""
         w = ops.convert_to_tensor(w)
-        norms = unit_norms(w, self.axis)
-        return ops.where(norms > self.max_value, w * self.max_value / ops.maximum(norms, self.max_value), w)
+        norms = self._norms(w)
+        bounded = _wide(w) * self.max_value / ops.maximum(norms, self.max_value)
+        return ops.where(norms > self.max_value, ops.cast(bounded, w.dtype), w)
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""
@@ -81,15 +97,16 @@ class UnitNorm(_Norm):
         axis: The axes of one unit's weights; None for all but the last.
 
     Raises:
-        ValueError: If `axis` does not hold whole numbers.
+        ValueError: If `axis` does not fit the weights.
 
     Source:
         Salimans and Kingma, "Weight Normalization", 2016, with g = 1.
 
     Example:
         >>> import numpy as np, kerasreg as kr
-        >>> np.asarray(kr.constraints.UnitNorm()(np.array([[3.0], [4.0]], "float32"))).round(1).ravel().tolist()
-        [0.6000000238418579, 0.800000011920929]
+        >>> kernel = np.array([[3.0], [4.0]], "float32")
+        >>> [round(float(w), 3) for w in np.ravel(kr.constraints.UnitNorm()(kernel))]
+        [0.6, 0.8]
     """
 
     def __init__(self, axis: int | Sequence[int] | None = None):
@@ -98,5 +115,5 @@ class UnitNorm(_Norm):
     def __call__(self, w: Any) -> Any:
         """The constrained weights."""
         w = ops.convert_to_tensor(w)
-        norms = unit_norms(w, self.axis)
-        return ops.where(norms > 0, w / ops.where(norms > 0, norms, ops.ones_like(norms)), w)
+        norms = self._norms(w)
+        return ops.cast(_wide(w) / ops.where(norms > 0, norms, ops.ones_like(norms)), w.dtype)

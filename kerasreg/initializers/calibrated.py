@@ -25,22 +25,23 @@ _TRUNCATED_STD = math.sqrt(
 
 @register
 class Calibrated(keras.initializers.Initializer):
-    """Random weights with Var(w) = gain^2 / n, so that a layer hands on the variance it receives.
+    """Random weights with Var(w) = gain^2 / n, so that a signal keeps its variance from layer to layer.
 
     For s = sum_i^n w_i x_i with independent zero-mean weights, Var(s) = n Var(w) E[x^2]. With the gain
-    1 / sqrt(E[phi(z)^2]), z ~ N(0, 1), of the activation phi **that the layer's output passes through**,
-    E[phi(s)^2] is 1 wherever E[x^2] is 1.
+    1 / sqrt(E[phi(z)^2]), z ~ N(0, 1), of the network's activation phi, Var(s) is 1 wherever x = phi(z): in a
+    stack of layers with this activation every weighted sum has variance 1 if the first one has. For
+    `linear`, `relu` and `leaky_relu`, which only scale, E[phi(s)^2] = E[x^2] for every input.
 
     Args:
-        activation: The name of an elementwise Keras activation, or a callable: what the layer's output
-            goes through next.
+        activation: The name of an elementwise Keras activation, or a callable: what stands between the
+            layers of the network.
         fan: Which n: `"in"` keeps the forward signal, `"out"` the backward one, `"average"` lies between.
         kind: What the layer does with the kernel, which decides n: `"dense"`, `"conv"`, `"depthwise"`,
             `"transpose"`, `"embedding"` or `"recurrent"`.
         distribution: `"truncated_normal"` (cut at two standard deviations; the variance is right after the
             cut), `"normal"` or `"uniform"`.
-        seed: An integer for the same weights at every call; None for new ones at every call, so that one
-            instance shared by two layers does not give both the same kernel.
+        seed: A whole number of at least 0 for the same weights at every call; None for new ones at every
+            call, so that one instance shared by two layers does not give both the same kernel.
         groups: The convolution's groups.
         strides: The convolution's strides, one number or one for each spatial axis.
 
@@ -52,7 +53,8 @@ class Calibrated(keras.initializers.Initializer):
 
     Example:
         >>> import keras, kerasreg as kr
-        >>> layer = keras.layers.Dense(64, "relu", kernel_initializer=kr.initializers.Calibrated("relu", seed=0))
+        >>> he = kr.initializers.Calibrated("relu", seed=0)
+        >>> layer = keras.layers.Dense(64, "relu", kernel_initializer=he)
         >>> layer.build((None, 512))
         >>> round(float(keras.ops.var(layer.kernel)) * 512, 1)
         2.0
@@ -72,7 +74,7 @@ class Calibrated(keras.initializers.Initializer):
         self.fan = choice("Calibrated", "fan", fan, FANS)
         self.kind = choice("Calibrated", "kind", kind, KINDS)
         self.distribution = choice("Calibrated", "distribution", distribution, DISTRIBUTIONS)
-        self.seed = None if seed is None else integer("Calibrated", "seed", seed)
+        self.seed = None if seed is None else integer("Calibrated", "seed", seed, low=0)
         self.groups = integer("Calibrated", "groups", groups, low=1)
         self.strides = _strides(strides)
         self.gain = gain(activation, owner="Calibrated")

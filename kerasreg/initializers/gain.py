@@ -19,7 +19,9 @@ _NODES = np.linspace(-12.0, 12.0, 24001)
 def resolve_activation(owner: str, activation: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The callable behind an activation's name."""
     try:
-        found = keras.activations.get(activation)
+        # A layer's configuration, such as that of LeakyReLU, is not among what activations.get reads.
+        is_config = isinstance(activation, dict)
+        found = (keras.saving.deserialize_keras_object if is_config else keras.activations.get)(activation)
     except (ValueError, TypeError):
         found = None
     if not callable(found):
@@ -49,7 +51,10 @@ def gain(activation: str | Callable[[Any], Any], owner: str = "gain") -> float:
         2.0
     """
     phi = resolve_activation(owner, activation)
-    values = _evaluate(phi, _NODES)
+    try:
+        values = _evaluate(phi, _NODES)
+    except (TypeError, ValueError, AssertionError) as error:  # needs more than one tensor, or a certain shape
+        raise refusal(owner, "activation", "an elementwise activation (of one input)", activation) from error
     # An activation that looks across the axis gives other values on a part of the nodes.
     part = slice(9000, 15000)
     if values.shape != _NODES.shape or not np.allclose(_evaluate(phi, _NODES[part]), values[part], atol=1e-5):
@@ -57,7 +62,9 @@ def gain(activation: str | Callable[[Any], Any], owner: str = "gain") -> float:
     density = np.exp(-0.5 * _NODES**2) / math.sqrt(2.0 * math.pi)
     second_moment = float(np.sum(values**2 * density) * (_NODES[1] - _NODES[0]))
     if not math.isfinite(second_moment) or second_moment <= 1e-12:
-        raise refusal(owner, "activation", "an activation whose output is finite and not always zero", activation)
+        raise refusal(
+            owner, "activation", "an activation whose output is finite and not always zero", activation
+        )
     return 1.0 / math.sqrt(second_moment)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kerasreg._core.arguments import not_both, number
+from kerasreg._core.arguments import integer, not_both, number
 from kerasreg._core.registry import register
 
 # Known by identity, so that 0.01 typed by a user beside `momentum` is told from the default.
@@ -72,6 +72,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             update_rate = _DEFAULT_UPDATE_RATE if update_rate is None else update_rate
             update_rate = number("BatchNormalization", "update_rate", update_rate, 0, 1)
             decay = 1.0 - update_rate
+        axis = integer("BatchNormalization", "axis", axis)
         epsilon = number("BatchNormalization", "epsilon", epsilon, 0, open_low=True)
         super().__init__(axis=axis, momentum=decay, epsilon=epsilon, **kwargs)
         self._given = {"update_rate": update_rate, "momentum": None if update_rate is not None else decay}

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from kerasreg._core.arguments import flag, number
+from kerasreg._core.arguments import flag, integer, number, refusal
 from kerasreg._core.registry import register
 
 
@@ -22,13 +22,13 @@ class Dropout(keras.layers.Dropout):
 
     Args:
         rate: p, the share of inputs set to 0, in [0, 1).
-        noise_shape: The shape of m where it is broadcast; None or -1-free integers as in Keras.
-        seed: An integer for the same sequence of masks in every run.
+        noise_shape: The shape of m where it is broadcast, None for an axis of the input's size.
+        seed: A whole number of at least 0 for the same sequence of masks in every run.
         mc: Whether the layer drops at inference too.
         **kwargs: `keras.layers.Layer`'s own arguments.
 
     Raises:
-        ValueError: If `rate` is outside [0, 1) or `mc` is not a bool.
+        ValueError: If an argument is not one of the above.
 
     Source:
         Srivastava et al., 2014; Gal and Ghahramani, "Dropout as a Bayesian Approximation", 2016.
@@ -49,7 +49,8 @@ class Dropout(keras.layers.Dropout):
         **kwargs: Any,
     ):
         rate = number("Dropout", "rate", rate, 0, 1, open_high=True)
-        super().__init__(rate, noise_shape=noise_shape, seed=seed, **kwargs)
+        seed = None if seed is None else integer("Dropout", "seed", seed, low=0)
+        super().__init__(rate, noise_shape=_noise_shape(noise_shape), seed=seed, **kwargs)
         self.mc = flag("Dropout", "mc", mc)
 
     def call(self, inputs: Any, training: bool | None = False) -> Any:
@@ -59,3 +60,11 @@ class Dropout(keras.layers.Dropout):
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""
         return {**super().get_config(), "mc": self.mc}
+
+
+def _noise_shape(value: Any) -> tuple[int | None, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise refusal("Dropout", "noise_shape", "None or a sequence of sizes", value)
+    return tuple(None if size is None else integer("Dropout", "noise_shape", size, low=1) for size in value)

@@ -32,11 +32,14 @@ class Moments:
         batch = np.asarray(batch, dtype="float64")
         reduced = tuple(axis for axis in range(batch.ndim) if axis not in keep)
         present = ~np.isnan(batch)
-        whole = bool(present.all())
-        filled = batch if whole else np.where(present, batch, 0.0)
         count = present.sum(axis=reduced, dtype="float64", keepdims=True)
-        mean = filled.sum(axis=reduced, keepdims=True) / np.maximum(count, 1.0)
-        deviation = filled - mean if whole else np.where(present, filled - mean, 0.0)
+        # Sums that start at a value of the data: the deviations of a constant are then 0 to the last bit.
+        start = np.fmin.reduce(batch, axis=reduced, keepdims=True, initial=np.inf)
+        start = np.where(count > 0, start, 0.0)
+        distance = np.where(present, batch - start, 0.0)
+        shift = distance.sum(axis=reduced, keepdims=True) / np.maximum(count, 1.0)
+        mean = start + shift
+        deviation = np.where(present, distance - shift, 0.0)
         squares = np.square(deviation).sum(axis=reduced, keepdims=True)
         return cls(*(np.squeeze(figure, axis=reduced) for figure in (count, mean, squares)))
 

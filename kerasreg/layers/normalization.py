@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._core.arguments import Came, refusal
+from kerasreg._core.arguments import Came, flag, integer, refusal
 from kerasreg._core.registry import register
 from kerasreg.layers.moments import Moments
 
@@ -33,8 +33,8 @@ class Normalization(keras.layers.Normalization):
         **kwargs: `keras.layers.Layer`'s own arguments.
 
     Raises:
-        ValueError: If the data of `adapt` are empty, infinite or NaN throughout in a feature, or `axis` does
-            not fit them.
+        ValueError: If an argument is not one of the above, if the data of `adapt` are empty, infinite or NaN
+            throughout in a feature, or if `axis` does not fit them.
 
     Source:
         Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
@@ -58,8 +58,26 @@ class Normalization(keras.layers.Normalization):
     ):
         # Cast before the subtraction, a float16 input would lose the very digits that carry the signal.
         kwargs.setdefault("autocast", False)
-        super().__init__(axis=axis, mean=mean, variance=variance, invert=invert, **kwargs)
+        mean, variance = _known(mean, variance)
+        invert = flag("Normalization", "invert", invert)
+        super().__init__(axis=_axes(axis), mean=mean, variance=variance, invert=invert, **kwargs)
         self._moments: Moments | None = None
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Make room for the statistics of inputs of this shape."""
+        shape, rank = tuple(input_shape), len(input_shape)
+        if any(not -rank <= axis < rank for axis in self.axis):
+            allowed = f"in [{-rank}, {rank}) for inputs of shape {shape}"
+            raise refusal("Normalization", "axis", allowed, Came(str(list(self.axis))))
+        self._input_shape = shape
+        self._kept = tuple(sorted(axis % rank for axis in self.axis))
+        self._features = tuple(shape[axis] for axis in self._kept)
+        self._laid_out = tuple(size if axis in self._kept else 1 for axis, size in enumerate(shape))
+        super().build(input_shape)
+        if self.input_mean is not None:
+            # Keras has cast them to the compute type, in which 10001 may be 10000 and 1e6 infinite. A tensor
+            # made while a step is traced would not outlive it.
+            self.mean, self.variance = self._lay_out(self.input_mean), self._lay_out(self.input_variance)
 
     def adapt(self, data: Any) -> None:
         """Measure mean and variance over `data`, forgetting what was measured before.
@@ -76,12 +94,13 @@ class Normalization(keras.layers.Normalization):
 
     def merge(self, other: Normalization) -> Normalization:
         """Take in what another layer has measured, as if this one had seen its data too."""
+        self._refuse_if_known("merge", "other")
         theirs = getattr(other, "_moments", None)
         if theirs is None:
             raise refusal("Normalization.merge", "other", "an adapted kerasreg Normalization", other)
         if not self.built:
-            self.build(other._build_input_shape)
-        mine = self._moments or Moments.none(self._mean_and_var_shape)
+            self.build(other._input_shape)
+        mine = self._moments or Moments.none(self._features)
         if mine.mean.shape != theirs.mean.shape:
             allowed = f"measured on features of shape {mine.mean.shape}"
             raise refusal("Normalization.merge", "other", allowed, Came(f"shape {theirs.mean.shape}"))
@@ -89,23 +108,27 @@ class Normalization(keras.layers.Normalization):
         return self
 
     def inverse(self, x: Any) -> Any:
-        """Map normalised values back: x std + mean."""
-        x = ops.cast(ops.convert_to_tensor(x), "float32")
-        return x * ops.sqrt(ops.cast(self.variance, "float32")) + ops.cast(self.mean, "float32")
+        """Map normalised values back: x std + mean, in float32 or wider."""
+        x = ops.convert_to_tensor(x)
+        if not self.built:
+            self.build((None, *x.shape[1:]))
+        x = ops.cast(x, _wide(x.dtype, self.variable_dtype))
+        scale = ops.sqrt(ops.cast(self.variance, x.dtype))
+        return x * ops.where(scale > 0, scale, ops.ones_like(scale)) + ops.cast(self.mean, x.dtype)
 
     def finalize_state(self) -> None:
-        """Lay out mean and variance for `call`, in float32 and with scale 1 where the variance is 0."""
+        """Lay out mean and variance for `call`, with scale 1 where the variance is 0."""
         if self.input_mean is not None or not self.built:
             return
-        variance = ops.reshape(self.adapt_variance, self._broadcast_shape)
-        self.mean = ops.reshape(self.adapt_mean, self._broadcast_shape)
+        variance = ops.reshape(self.adapt_variance, self._laid_out)
+        self.mean = ops.reshape(self.adapt_mean, self._laid_out)
         self.variance = ops.where(variance > 0, variance, ops.ones_like(variance))
 
     def call(self, inputs: Any) -> Any:
         """Normalise, in float32 or wider, and hand on in the layer's own type."""
         xp = self.backend
         x = xp.convert_to_tensor(inputs)
-        x = xp.cast(x, keras.backend.result_type(keras.backend.standardize_dtype(x.dtype), "float32"))
+        x = xp.cast(x, _wide(x.dtype, self.variable_dtype))
         mean = xp.cast(self.convert_weight(self.mean), x.dtype)
         scale = xp.numpy.sqrt(xp.cast(self.convert_weight(self.variance), x.dtype))
         scale = xp.numpy.where(scale > 0, scale, xp.numpy.ones_like(scale))
@@ -116,7 +139,7 @@ class Normalization(keras.layers.Normalization):
         """Every argument of the constructor."""
         known = {"mean": self.input_mean, "variance": self.input_variance}
         lists = {name: None if v is None else np.asarray(v).tolist() for name, v in known.items()}
-        return {**super().get_config(), "axis": list(self.axis), **lists}
+        return {**super().get_config(), "axis": list(self.axis) or None, **lists}
 
     def save_own_variables(self, store: Any) -> None:
         """Save the exact statistics too, so that `partial_fit` goes on after a reload."""
@@ -129,65 +152,114 @@ class Normalization(keras.layers.Normalization):
         """Load the weights, and the exact statistics where the file has them."""
         names = [f"moments_{name}" for name in ("count", "mean", "squares")]
         entries = {key: store[key] for key in store.keys()}  # noqa: SIM118 (a store that is no mapping)
-        if all(name in entries for name in names):
-            self._moments = Moments(*(np.asarray(entries.pop(name)) for name in names))
+        exact = all(name in entries for name in names)
+        self._moments = Moments(*(np.asarray(entries.pop(name)) for name in names)) if exact else None
         # Keras' loader insists on as many entries as there are weights.
         super().load_own_variables(entries)
 
     def _measure(self, data: Any, start: Moments | None) -> None:
-        if self.input_mean is not None:
-            remedy = "leave out mean and variance to measure them"
-            raise refusal("Normalization", "data", "absent where mean and variance are given", Came("data"), remedy)
+        self._refuse_if_known("adapt", "data")
         moments = start
-        for batch in _batches(data):
+        for batch in _batches(data, self.axis):
             if not np.issubdtype(batch.dtype, np.number):
                 raise refusal("Normalization.adapt", "data", "numbers", Came(f"dtype {batch.dtype}"))
             if np.isinf(batch).any():
-                raise refusal("Normalization.adapt", "data", "finite (or NaN where missing)", Came("infinity"))
+                raise refusal(
+                    "Normalization.adapt", "data", "finite (or NaN where missing)", Came("infinity")
+                )
             if not self.built:
-                self.build((None, *batch.shape[1:]) if 0 not in _positive(self.axis, batch.ndim) else batch.shape)
+                self.build(
+                    (None, *batch.shape[1:]) if 0 not in _positive(self.axis, batch.ndim) else batch.shape
+                )
             self._check_shape(batch)
-            found = Moments.of(batch, self._keep_axis)
+            found = Moments.of(batch, self._kept)
             moments = found if moments is None else moments.merge(found)
         if moments is None:
             raise refusal("Normalization.adapt", "data", "at least one batch", Came("none"))
         missing = np.argwhere(moments.count == 0)
         if missing.size:
             allowed = "at least one value other than NaN in each feature"
-            raise refusal("Normalization.adapt", "data", allowed, Came(f"none in feature {missing[0].tolist()}"))
+            raise refusal(
+                "Normalization.adapt", "data", allowed, Came(f"none in feature {missing[0].tolist()}")
+            )
         self._set(moments)
 
+    def _lay_out(self, known: Any) -> np.ndarray:
+        values = np.asarray(known, _wide(self.variable_dtype))
+        return np.broadcast_to(values, self._features).reshape(self._laid_out)
+
+    def _refuse_if_known(self, method: str, argument: str) -> None:
+        if self.input_mean is not None:
+            allowed = "absent where mean and variance are given"
+            remedy = "leave out mean and variance to measure them"
+            raise refusal(f"Normalization.{method}", argument, allowed, Came("data"), remedy)
+
     def _check_shape(self, batch: np.ndarray) -> None:
-        expected = self._build_input_shape
-        fits = batch.ndim == len(expected) and all(batch.shape[d] == expected[d] for d in self._keep_axis)
+        expected = self._input_shape
+        fits = batch.ndim == len(expected) and all(batch.shape[d] == expected[d] for d in self._kept)
         if not fits:
             allowed = f"batches that fit the layer's input shape {tuple(expected)}"
             raise refusal("Normalization.adapt", "data", allowed, Came(f"shape {batch.shape}"))
 
     def _set(self, moments: Moments) -> None:
         self._moments = moments
-        self.adapt_mean.assign(moments.mean.astype("float32"))
-        self.adapt_variance.assign(moments.variance.astype("float32"))
+        wide = _wide(self.variable_dtype)
+        self.adapt_mean.assign(moments.mean.astype(wide))
+        self.adapt_variance.assign(moments.variance.astype(wide))
         self.count.assign(int(min(moments.count.max(initial=0), np.iinfo("int32").max)))
         self.finalize_state()
+
+
+def _wide(*dtypes: Any) -> str:
+    # Not keras.backend.result_type: on JAX it knows no float64.
+    return "float64" if "float64" in map(keras.backend.standardize_dtype, dtypes) else "float32"
+
+
+def _axes(axis: Any) -> tuple[int, ...]:
+    if axis is None:
+        return ()
+    listed = axis if isinstance(axis, Sequence) and not isinstance(axis, str) else [axis]
+    return tuple(integer("Normalization", "axis", each) for each in listed)
+
+
+def _known(mean: Any, variance: Any) -> tuple[Any, Any]:
+    """The two as they came, or a refusal."""
+    given = {"mean": mean, "variance": variance}
+    for (name, value), other in zip(given.items(), ("variance", "mean"), strict=True):
+        if value is None and given[other] is not None:
+            raise refusal("Normalization", name, f"given together with {other}", value)
+        if value is not None and not _is_finite(value, 0.0 if name == "variance" else -np.inf):
+            allowed = "finite and of at least 0" if name == "variance" else "finite"
+            raise refusal("Normalization", name, allowed, value)
+    return mean, variance
+
+
+def _is_finite(value: Any, low: float) -> bool:
+    try:
+        array = np.asarray(value, "float64")
+    except (TypeError, ValueError):
+        return False
+    return bool(np.isfinite(array).all() and (array >= low).all())
 
 
 def _positive(axes: Sequence[int], ndim: int) -> set[int]:
     return {axis % ndim if -ndim <= axis < ndim else axis for axis in axes}
 
 
-def _batches(data: Any) -> Iterator[np.ndarray]:
+def _batches(data: Any, axes: Sequence[int]) -> Iterator[np.ndarray]:
     """The batches of arrays, datasets and iterables, as NumPy arrays."""
     if isinstance(data, np.ndarray) or keras.ops.is_tensor(data):
         array = np.asarray(keras.ops.convert_to_numpy(data))
         if array.ndim == 0 or array.size == 0:
             allowed = "an array with at least one row"
             raise refusal("Normalization.adapt", "data", allowed, Came(f"shape {array.shape}"))
-        for start in range(0, len(array), _CHUNK):
-            yield array[start : start + _CHUNK]
+        # Rows that have statistics of their own cannot be looked at in parts.
+        rows = len(array) if 0 in _positive(axes, array.ndim) else _CHUNK
+        for start in range(0, len(array), rows):
+            yield array[start : start + rows]
         return
     if isinstance(data, keras.utils.PyDataset):
-        data = (data[i] for i in range(data.num_batches))
+        data = map(data.__getitem__, range(data.num_batches))
     elif _is_dataset_of_scalars(data):
         data = data.batch(_CHUNK)
     if not hasattr(data, "__iter__"):

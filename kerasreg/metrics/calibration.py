@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -55,7 +56,11 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         if len(p.shape) != 2 or p.shape[-1] < 2:
             allowed = "class probabilities of shape (batch, classes)"
             raise refusal("ExpectedCalibrationError", "y_pred", allowed, Came(f"shape {tuple(p.shape)}"))
-        if len(labels.shape) == 2 and labels.shape[-1] == p.shape[-1]:
+        rows, classes = p.shape
+        if not _fit(labels.shape, rows, ((), (1,), (classes,))):
+            allowed = f"class numbers or one-hot rows that fit probabilities of shape {(rows, classes)}"
+            raise refusal("ExpectedCalibrationError", "y_true", allowed, Came(f"shape {tuple(labels.shape)}"))
+        if len(labels.shape) == 2 and labels.shape[-1] == classes:
             labels = ops.argmax(labels, axis=-1)
         labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
         confidence = ops.max(p, axis=-1)
@@ -64,7 +69,12 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         number = ops.clip(ops.cast(ops.floor(confidence * self.bins), "int32"), 0, self.bins - 1)
         weight = ops.ones_like(confidence)
         if sample_weight is not None:
-            weight = ops.cast(ops.reshape(ops.convert_to_tensor(sample_weight), (-1,)), self.dtype)
+            weight = ops.cast(ops.convert_to_tensor(sample_weight), self.dtype)
+            if not _fit(weight.shape, rows, ((), (1,))):
+                allowed = f"one weight for each of {rows} samples"
+                came = Came(f"shape {tuple(weight.shape)}")
+                raise refusal("ExpectedCalibrationError", "sample_weight", allowed, came)
+            weight = ops.reshape(weight, (-1,))
         in_bin = ops.one_hot(number, self.bins, dtype=self.dtype)
         self._sums.assign_add(ops.matmul(ops.stack([weight, weight * confidence, weight * right]), in_bin))
 
@@ -76,3 +86,9 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""
         return {**super().get_config(), "bins": self.bins}
+
+
+def _fit(shape: Sequence[int | None], rows: int | None, tails: Sequence[tuple[int | None, ...]]) -> bool:
+    """Whether a shape is `rows` and one of the tails; a size that is not known yet fits."""
+    same_rows = len(shape) > 0 and (rows is None or shape[0] is None or shape[0] == rows)
+    return same_rows and tuple(shape[1:]) in tails

@@ -15,10 +15,12 @@ def elastic_net(weights: Any, l1: float, l2: float) -> Any:
     """`l1 ||W||_1 + l2 ||W||_2^2` as a scalar, summed in float32 or wider whatever the weights' type."""
     weights = ops.convert_to_tensor(weights)
     # A float16 sum of squares overflows from 65504 on.
-    weights = ops.cast(weights, keras.backend.result_type(weights.dtype, "float32"))
+    if keras.backend.standardize_dtype(weights.dtype) != "float64":
+        weights = ops.cast(weights, "float32")
     penalty = ops.zeros((), weights.dtype)
     if l1:
-        penalty = penalty + l1 * ops.sum(ops.abs(weights))
+        # Not ops.abs: its derivative at 0 is 1 on JAX, which would push exact zeros away.
+        penalty = penalty + l1 * ops.sum(weights * ops.stop_gradient(ops.sign(weights)))
     if l2:
         penalty = penalty + l2 * ops.sum(ops.square(weights))
     return penalty

@@ -1,0 +1,148 @@
+"""Every public class, found by introspection, with arguments to make one of it."""
+
+import inspect
+
+import keras
+import numpy as np
+
+import kerasreg as kr
+
+NAMESPACES = (
+    "layers",
+    "initializers",
+    "regularizers",
+    "losses",
+    "constraints",
+    "metrics",
+    "callbacks",
+    "augment",
+)
+
+# Public classes that no saved thing ever names.
+NOT_NOUNS = {
+    "augment.Plan": "a report, made by Pipeline.explain",
+    "augment.Transform": "a base class to write transforms on",
+    "augment.GeometricTransform": "a base class to write transforms on",
+    "augment.ColorTransform": "a base class to write transforms on",
+}
+
+# Values other than the defaults, for as many arguments as go together; required ones first of all.
+SAMPLES = {
+    "layers.BatchNormalization": {"axis": 1, "update_rate": 0.25, "epsilon": 1e-2},
+    "layers.Dropout": {"rate": 0.3, "noise_shape": (None, 1), "seed": 3, "mc": True},
+    "layers.Normalization": {"axis": (1,), "mean": [1.0], "variance": [4.0], "invert": True},
+    "initializers.Calibrated": {
+        "activation": "relu",
+        "fan": "average",
+        "kind": "conv",
+        "distribution": "uniform",
+        "seed": 3,
+        "groups": 2,
+        "strides": (2, 1),
+    },
+    "regularizers.L1": {"strength": 0.3},
+    "regularizers.L2": {"strength": 0.3},
+    "regularizers.ElasticNet": {"strength": 0.3, "beta": 0.5},
+    "losses.MulticlassHinge": {
+        "margin": 2.0,
+        "variant": "max",
+        "reduction": "sum",
+        "name": "hinge",
+        "dtype": "float32",
+    },
+    "constraints.MaxNorm": {"max_value": 0.5, "axis": [0]},
+    "constraints.UnitNorm": {"axis": 0},
+    "metrics.ExpectedCalibrationError": {"bins": 4, "name": "ece", "dtype": "float32"},
+    "callbacks.ActivationStats": {"log_dir": "logs", "every": 3, "layers": ["conv*"], "diagnose": False},
+    "augment.Pipeline": {
+        "transforms": [],
+        "seed": 3,
+        "value_range": (0, 1),
+        "fill_mode": "constant",
+        "fill_value": 0.5,
+        "dtype": "float16",
+    },
+    "augment.RandomFlip": {"mode": "vertical", "probability": 0.3, "name": "flip"},
+    "augment.RandomRotation": {"degrees": (-10, 20), "probability": 0.3, "name": "turn"},
+    "augment.RandomZoom": {
+        "factor": (-0.1, 0.2),
+        "width_factor": (0.1, 0.3),
+        "probability": 0.3,
+        "name": "zoom",
+    },
+    "augment.RandomTranslation": {
+        "height_factor": (-0.1, 0.2),
+        "width_factor": (0.1, 0.3),
+        "probability": 0.3,
+        "name": "move",
+    },
+    "augment.RandomBrightness": {"factor": (-0.1, 0.2), "probability": 0.3, "name": "light"},
+    "augment.RandomContrast": {"factor": (0.5, 1.2), "probability": 0.3, "name": "contrast"},
+    "augment.RandomSaturation": {"factor": (0.5, 1.2), "probability": 0.3, "name": "saturation"},
+    "augment.RandomGrayscale": {"probability": 0.3, "name": "grey"},
+    "augment.RandomShear": {
+        "x_factor": (-0.1, 0.2),
+        "y_factor": (0.1, 0.3),
+        "probability": 0.3,
+        "name": "shear",
+    },
+}
+
+# Inputs of layers that do not take rows of features.
+INPUT_SHAPES = {}
+
+
+def public_classes(*namespaces):
+    """`{"layers.Dropout": class}` for the namespaces, or for all of them."""
+    found = {}
+    for namespace in namespaces or NAMESPACES:
+        module = getattr(kr, namespace)
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if inspect.isclass(thing) and f"{namespace}.{name}" not in NOT_NOUNS:
+                found[f"{namespace}.{name}"] = thing
+    return found
+
+
+def parameters(cls):
+    """The constructor's own parameters by name, without `self` and Keras' `**kwargs`."""
+    every = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    return {p.name: p for p in every if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+
+
+def required(cls):
+    return [name for name, p in parameters(cls).items() if p.default is p.empty]
+
+
+def sample_arguments(label):
+    arguments = dict(SAMPLES.get(label, {}))
+    if label == "augment.Pipeline":
+        arguments["transforms"] = [kr.augment.RandomFlip(name="mirror"), kr.augment.RandomRotation(5)]
+    return arguments
+
+
+def make(label):
+    """One with other values than the defaults."""
+    return public_classes()[label](**sample_arguments(label))
+
+
+def make_plain(label):
+    """One with the defaults, wherever there are any."""
+    cls = public_classes()[label]
+    sample = sample_arguments(label)
+    return cls(**{name: sample[name] for name in required(cls)})
+
+
+def scramble(model, seed=0):
+    """Give every floating weight some other value, positive so that it may be a variance too."""
+    rng = np.random.default_rng(seed)
+    for variable in model.weights:
+        if keras.backend.is_float_dtype(variable.dtype) and "seed" not in variable.path:
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape).astype("float32"))
+
+
+def rewind(model):
+    """Have every generator of the model start anew: Keras does not save how far they are."""
+    for variable in model.variables:
+        if "seed_generator" in variable.path:
+            variable.assign(np.array([7, 0]))

@@ -1,0 +1,76 @@
+"""The private names of Keras that kerasreg uses still exist and still mean what it takes them for."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from backend_tools import array
+
+from kerasreg._core import private
+
+
+class Holder(keras.layers.Layer):
+    """A layer with layers in an attribute, a list and a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = keras.layers.Dense(2)
+        self.rest = [keras.layers.ReLU(), keras.layers.Dropout(0.5)]
+        self.named = {"last": keras.layers.Dense(3)}
+
+    def call(self, x):
+        return self.named["last"](self.rest[0](self.first(x)))
+
+
+def test_sublayers_are_those_of_the_first_level():
+    holder = Holder()
+    assert private.sublayers(holder) == [holder.first, *holder.rest, holder.named["last"]]
+    assert private.sublayers(keras.layers.Dense(1)) == []
+
+
+def test_sublayers_of_a_model_are_its_layers():
+    inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    functional = keras.Model(inner.inputs, keras.layers.ReLU()(inner.outputs[0]))
+    outer = keras.Sequential([keras.Input((2,)), inner, keras.layers.Dense(1)])
+    assert private.sublayers(functional) == functional.layers
+    assert [layer for layer in private.sublayers(outer) if layer in outer.layers] == outer.layers
+    assert inner.layers[0] not in private.sublayers(outer)
+
+
+def test_sublayers_is_a_list_of_its_own():
+    holder = Holder()
+    private.sublayers(holder).clear()
+    assert len(private.sublayers(holder)) == 4
+
+
+@pytest.fixture
+def words():
+    return np.array([[1, 2, 0], [3, 0, 0]])
+
+
+def test_get_mask_finds_what_keras_hangs_on_a_tensor(words):
+    embedded = keras.layers.Embedding(5, 4, mask_zero=True)(words)
+    np.testing.assert_array_equal(array(private.get_mask(embedded)), words != 0)
+    assert private.get_mask(keras.ops.ones((2, 3))) is None
+
+
+def test_set_mask_hangs_what_keras_layers_read(words):
+    x = np.arange(24, dtype="float32").reshape(2, 3, 4)
+    masked, plain = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(x + 0.0)
+    pool = keras.layers.GlobalAveragePooling1D()
+    private.set_mask(masked, keras.ops.convert_to_tensor(words != 0))
+    private.set_mask(plain, None)
+    np.testing.assert_allclose(array(pool(masked)), [x[0, :2].mean(axis=0), x[1, 0]])
+    np.testing.assert_allclose(array(pool(plain)), x.mean(axis=1))
+    assert private.get_mask(masked) is not None
+
+
+def test_every_private_name_is_held_by_a_test():
+    functions = {
+        name
+        for name, thing in vars(private).items()
+        if inspect.isfunction(thing) and thing.__module__ == private.__name__
+    }
+    untested = {name for name in functions if not any(test.startswith(f"test_{name}") for test in globals())}
+    assert not untested, f"tests/test_private.py has no test for {sorted(untested)}"
