@@ -137,6 +137,31 @@ def test_a_pair_past_the_bounds_is_refused_with_the_bound():
     assert sentence(interval, (-1, 1), -1, open_low=True).endswith("a finite number above -1, got -1.")
 
 
+@pytest.mark.parametrize(
+    ("value", "bounds", "words"),
+    [
+        (-0.5, (), "a finite number of at least 0"),
+        (math.inf, (), "a finite number of at least 0"),
+        (2, (-1, 1), "a number in [0, 1]"),
+        (3, (-5, 2), "a number in [0, 2]"),
+    ],
+)
+def test_one_number_for_both_sides_is_refused_as_it_came(value, bounds, words):
+    text = sentence(interval, value, *bounds)
+    assert text.endswith(f"must be a (low, high) pair or, for (-x, x), {words}, got {value!r}.")
+
+
+def test_one_number_for_an_open_side():
+    assert sentence(interval, 1, -1, open_low=True).endswith("for (-x, x), a number in [0, 1), got 1.")
+
+
+@pytest.mark.parametrize("value", [np.bool_(True), 10**400, np.array("x"), np.float32("nan")])
+def test_what_python_itself_would_stumble_over_is_refused_too(value):
+    assert sentence(number, value).endswith(f"got {value!r}.")
+    if not isinstance(value, int):
+        assert sentence(integer, value).endswith(f"got {value!r}.")
+
+
 def test_every_check_is_tried_here():
     checks = {name for name, thing in vars(arguments).items() if callable(thing) and not name.startswith("_")}
     mine = {name for name in checks if getattr(vars(arguments)[name], "__module__", "") == arguments.__name__}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -42,24 +43,28 @@ def number(
     >>> number("Dropout", "rate", 0.5, 0, 1, open_high=True)
     0.5
     """
+    found = _to_float(value)
     inside = (
-        _is_real(value)
-        and math.isfinite(value)
-        and (low < value if open_low else low <= value)
-        and (value < high if open_high else value <= high)
+        math.isfinite(found)
+        and (low < found if open_low else low <= found)
+        and (found < high if open_high else found <= high)
     )
     if not inside:
         raise refusal(owner, argument, _interval_words(low, high, open_low, open_high), value)
-    return float(value)
+    return found
 
 
 def integer(owner: str, argument: str, value: Any, low: int | None = None) -> int:
     """A whole number, at least `low`, as a Python int."""
-    whole = _is_real(value) and not isinstance(value, float) and value == int(value)
-    if not whole or (low is not None and value < low):
+    # What Python itself takes for an index: integers of every kind, and no float that looks like one.
+    try:
+        found = None if _is_bool(value) else operator.index(value)
+    except TypeError:
+        found = None
+    if found is None or (low is not None and found < low):
         allowed = "a whole number" if low is None else f"a whole number of at least {low}"
         raise refusal(owner, argument, allowed, value)
-    return int(value)
+    return found
 
 
 def flag(owner: str, argument: str, value: Any) -> bool:
@@ -92,12 +97,17 @@ def interval(
     >>> interval("RandomRotation", "degrees", 15)
     (-15.0, 15.0)
     """
-    pair = value
-    if _is_real(value):
-        pair = (-value, value)
-    if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+    size = _to_float(value)
+    if not math.isnan(size):
+        limit = min(-low, high)
+        open_limit = open_low and limit == -low
+        if not (math.isfinite(size) and size >= 0 and (size < limit if open_limit else size <= limit)):
+            words = _interval_words(0.0, limit, False, open_limit)
+            raise refusal(owner, argument, f"a (low, high) pair or, for (-x, x), {words}", value)
+        return -size, size
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
         raise refusal(owner, argument, "a number or a (low, high) pair", value)
-    bounds = [number(owner, argument, bound, low, high, open_low=open_low) for bound in pair]
+    bounds = [number(owner, argument, bound, low, high, open_low=open_low) for bound in value]
     if bounds[0] > bounds[1]:
         raise refusal(owner, argument, "a (low, high) pair with low <= high", value, "swap the two")
     return bounds[0], bounds[1]
@@ -110,13 +120,18 @@ def not_both(owner: str, first: str, second: str, came: str, remedy: str) -> Val
     )
 
 
-def _is_real(value: Any) -> bool:
-    if isinstance(value, bool):
-        return False
-    if isinstance(value, numbers.Real):
-        return True
+def _to_float(value: Any) -> float:
+    """A number of any kind as a float; NaN for what is none, or none that a float can hold."""
     # NumPy and backend scalars are numbers to the person who typed them.
-    return getattr(value, "shape", None) == () and hasattr(value, "__float__")
+    scalar = isinstance(value, numbers.Real) or getattr(value, "shape", None) == ()
+    try:
+        return float(value) if scalar and not _is_bool(value) else math.nan
+    except (OverflowError, TypeError, ValueError):
+        return math.nan
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
 
 
 def _interval_words(low: float, high: float, open_low: bool, open_high: bool) -> str:

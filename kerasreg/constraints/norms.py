@@ -10,6 +10,7 @@ from keras import ops
 
 from kerasreg._core.arguments import integer, number, refusal
 from kerasreg._core.registry import register
+from kerasreg._core.tensors import wide_dtype
 
 
 def unit_norms(weights: Any, axis: Sequence[int] | None = None) -> Any:
@@ -27,8 +28,7 @@ def unit_norms(weights: Any, axis: Sequence[int] | None = None) -> Any:
 
 
 def _wide(weights: Any) -> Any:
-    wide = keras.backend.standardize_dtype(weights.dtype) == "float64"
-    return weights if wide else ops.cast(weights, "float32")
+    return ops.cast(weights, wide_dtype(weights.dtype))
 
 
 class _Norm(keras.constraints.Constraint):

@@ -12,6 +12,7 @@ from keras import ops
 
 from kerasreg._core.arguments import Came, flag, integer, refusal
 from kerasreg._core.registry import register
+from kerasreg._core.tensors import wide_dtype
 from kerasreg.layers.moments import Moments
 
 # Rows of an array that are looked at together: the float64 copies stay small beside the data.
@@ -112,7 +113,7 @@ class Normalization(keras.layers.Normalization):
         x = ops.convert_to_tensor(x)
         if not self.built:
             self.build((None, *x.shape[1:]))
-        x = ops.cast(x, _wide(x.dtype, self.variable_dtype))
+        x = ops.cast(x, wide_dtype(x.dtype, self.variable_dtype))
         scale = ops.sqrt(ops.cast(self.variance, x.dtype))
         return x * ops.where(scale > 0, scale, ops.ones_like(scale)) + ops.cast(self.mean, x.dtype)
 
@@ -128,7 +129,7 @@ class Normalization(keras.layers.Normalization):
         """Normalise, in float32 or wider, and hand on in the layer's own type."""
         xp = self.backend
         x = xp.convert_to_tensor(inputs)
-        x = xp.cast(x, _wide(x.dtype, self.variable_dtype))
+        x = xp.cast(x, wide_dtype(x.dtype, self.variable_dtype))
         mean = xp.cast(self.convert_weight(self.mean), x.dtype)
         scale = xp.numpy.sqrt(xp.cast(self.convert_weight(self.variance), x.dtype))
         scale = xp.numpy.where(scale > 0, scale, xp.numpy.ones_like(scale))
@@ -185,7 +186,7 @@ class Normalization(keras.layers.Normalization):
         self._set(moments)
 
     def _lay_out(self, known: Any) -> np.ndarray:
-        values = np.asarray(known, _wide(self.variable_dtype))
+        values = np.asarray(known, wide_dtype(self.variable_dtype))
         return np.broadcast_to(values, self._features).reshape(self._laid_out)
 
     def _refuse_if_known(self, method: str, argument: str) -> None:
@@ -203,16 +204,11 @@ class Normalization(keras.layers.Normalization):
 
     def _set(self, moments: Moments) -> None:
         self._moments = moments
-        wide = _wide(self.variable_dtype)
+        wide = wide_dtype(self.variable_dtype)
         self.adapt_mean.assign(moments.mean.astype(wide))
         self.adapt_variance.assign(moments.variance.astype(wide))
         self.count.assign(int(min(moments.count.max(initial=0), np.iinfo("int32").max)))
         self.finalize_state()
-
-
-def _wide(*dtypes: Any) -> str:
-    # Not keras.backend.result_type: on JAX it knows no float64.
-    return "float64" if "float64" in map(keras.backend.standardize_dtype, dtypes) else "float32"
 
 
 def _axes(axis: Any) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,6 +10,7 @@ from keras import ops
 
 from kerasreg._core.arguments import Came, choice, number, refusal
 from kerasreg._core.registry import register
+from kerasreg._core.tensors import shape_fits
 
 VARIANTS = ("sum", "max")
 
@@ -93,11 +93,11 @@ def _one_hot(labels: Any, scores: Any) -> Any:
     if len(scores.shape) < 2 or scores.shape[-1] < 2:
         raise refusal("MulticlassHinge", "y_pred", "scores of two or more classes", _shape(scores))
     classes = scores.shape[-1]
-    if _fit(labels.shape, scores.shape):
+    if shape_fits(labels.shape, scores.shape):
         return ops.cast(labels, scores.dtype)
     if len(labels.shape) == len(scores.shape) and labels.shape[-1] == 1:
         labels = ops.squeeze(labels, axis=-1)
-    if not _fit(labels.shape, scores.shape[:-1]):
+    if not shape_fits(labels.shape, scores.shape[:-1]):
         allowed = f"class numbers or one-hot rows that fit scores of {_shape(scores)}"
         raise refusal("MulticlassHinge", "y_true", allowed, _shape(labels))
     numbers = ops.cast(labels, "int32")
@@ -119,13 +119,6 @@ def _refuse_wrong_labels(labels: Any, valid: Any, classes: int) -> None:
     if seen.dtype == bool and not seen.all():
         wrong = np.unique(np.asarray(labels)[~seen])[:5].tolist()
         raise refusal("MulticlassHinge", "y_true", f"class numbers from 0 to {classes - 1}", Came(str(wrong)))
-
-
-def _fit(shape: Sequence[int | None], expected: Sequence[int | None]) -> bool:
-    """Whether two shapes are one; a size that is not known yet fits."""
-    return len(shape) == len(expected) and all(
-        a is None or b is None or a == b for a, b in zip(shape, expected, strict=True)
-    )
 
 
 def _shape(tensor: Any) -> Came:

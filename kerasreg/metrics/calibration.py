@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,6 +9,7 @@ from keras import ops
 
 from kerasreg._core.arguments import Came, integer, refusal
 from kerasreg._core.registry import register
+from kerasreg._core.tensors import shape_fits
 
 
 @register
@@ -57,7 +57,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
             allowed = "class probabilities of shape (batch, classes)"
             raise refusal("ExpectedCalibrationError", "y_pred", allowed, Came(f"shape {tuple(p.shape)}"))
         rows, classes = p.shape
-        if not _fit(labels.shape, rows, ((), (1,), (classes,))):
+        if not any(shape_fits(labels.shape, fit) for fit in ((rows,), (rows, 1), (rows, classes))):
             allowed = f"class numbers or one-hot rows that fit probabilities of shape {(rows, classes)}"
             raise refusal("ExpectedCalibrationError", "y_true", allowed, Came(f"shape {tuple(labels.shape)}"))
         if len(labels.shape) == 2 and labels.shape[-1] == classes:
@@ -70,7 +70,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         weight = ops.ones_like(confidence)
         if sample_weight is not None:
             weight = ops.cast(ops.convert_to_tensor(sample_weight), self.dtype)
-            if not _fit(weight.shape, rows, ((), (1,))):
+            if not any(shape_fits(weight.shape, fit) for fit in ((rows,), (rows, 1))):
                 allowed = f"one weight for each of {rows} samples"
                 came = Came(f"shape {tuple(weight.shape)}")
                 raise refusal("ExpectedCalibrationError", "sample_weight", allowed, came)
@@ -86,9 +86,3 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""
         return {**super().get_config(), "bins": self.bins}
-
-
-def _fit(shape: Sequence[int | None], rows: int | None, tails: Sequence[tuple[int | None, ...]]) -> bool:
-    """Whether a shape is `rows` and one of the tails; a size that is not known yet fits."""
-    same_rows = len(shape) > 0 and (rows is None or shape[0] is None or shape[0] == rows)
-    return same_rows and tuple(shape[1:]) in tails

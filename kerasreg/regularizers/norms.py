@@ -9,14 +9,14 @@ from keras import ops
 
 from kerasreg._core.arguments import number
 from kerasreg._core.registry import register
+from kerasreg._core.tensors import wide_dtype
 
 
 def elastic_net(weights: Any, l1: float, l2: float) -> Any:
     """`l1 ||W||_1 + l2 ||W||_2^2` as a scalar, summed in float32 or wider whatever the weights' type."""
     weights = ops.convert_to_tensor(weights)
     # A float16 sum of squares overflows from 65504 on.
-    if keras.backend.standardize_dtype(weights.dtype) != "float64":
-        weights = ops.cast(weights, "float32")
+    weights = ops.cast(weights, wide_dtype(weights.dtype))
     penalty = ops.zeros((), weights.dtype)
     if l1:
         # Not ops.abs: its derivative at 0 is 1 on JAX, which would push exact zeros away.
