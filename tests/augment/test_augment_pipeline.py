@@ -339,7 +339,7 @@ def test_any_number_of_channels(channels):
         (lambda: augment.RandomBrightness(None), ["`factor` of RandomBrightness", "None"]),
         (lambda: augment.RandomContrast(1.5), ["`factor` of RandomContrast", "1.5"]),
         (lambda: augment.RandomContrast((-0.1, 1)), ["`factor` of RandomContrast", "-0.1"]),
-        (lambda: augment.RandomShear(1), ["`x_factor` of RandomShear", "-0.99"]),
+        (lambda: augment.RandomShear(1), ["`x_factor` of RandomShear", "0.99"]),
         (lambda: augment.RandomSaturation((0.2, -1)), ["`factor` of RandomSaturation", "-1"]),
         (lambda: augment.RandomContrast(0.1, name=3), ["`name` of RandomContrast", "3"]),
     ],
