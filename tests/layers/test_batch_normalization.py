@@ -65,10 +65,13 @@ def test_its_defaults_are_those_of_keras(axis, shape, rng):
     ours, theirs = kr.layers.BatchNormalization(axis=axis), keras.layers.BatchNormalization(axis=axis)
     for _ in range(3):
         x = rng.normal(2.0, 3.0, shape).astype("float32")
-        np.testing.assert_array_equal(array(ours(x, training=True)), array(theirs(x, training=True)))
+        # Up to rounding: our mean is refined in the pass that takes the squares.
+        np.testing.assert_allclose(
+            array(ours(x, training=True)), array(theirs(x, training=True)), rtol=1e-5, atol=1e-6
+        )
     for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, other)
-    np.testing.assert_array_equal(array(ours(x)), array(theirs(x)))
+        np.testing.assert_allclose(mine, other, rtol=1e-6)
+    np.testing.assert_allclose(array(ours(x)), array(theirs(x)), rtol=1e-5, atol=1e-6)
 
 
 def test_it_takes_the_weights_of_keras_layer_and_every_one_of_its_arguments(rng):
