@@ -74,3 +74,18 @@ def test_every_private_name_is_held_by_a_test():
     }
     untested = {name for name in functions if not any(test.startswith(f"test_{name}") for test in globals())}
     assert not untested, f"tests/test_private.py has no test for {sorted(untested)}"
+
+
+def test_graph_is_compiled_by_xla_tells_it_from_a_plain_one():
+    import tensorflow as tf
+
+    seen = []
+
+    def look(x):
+        seen.append(private.graph_is_compiled_by_xla(tf.compat.v1.get_default_graph()))
+        return x + 1
+
+    tf.function(look)(tf.zeros([]))
+    tf.function(look, jit_compile=True)(tf.zeros([]))
+    tf.function(lambda x: tf.function(look)(x), jit_compile=True)(tf.zeros([]))
+    assert (seen[0], seen[1], seen[-1]) == (False, True, True)

@@ -1,4 +1,4 @@
-"""Every private name of Keras that kerasreg uses, each with its reason.
+"""Every private name of Keras and TensorFlow that kerasreg uses, each with its reason.
 
 `tests/test_private.py` fails for each name that a new version takes away.
 """
@@ -27,3 +27,13 @@ def set_mask(tensor: Any, mask: Any) -> None:
     """Hang a mask on a tensor, as `Layer.__call__` does after `call`."""
     if mask is not None:
         tensor._keras_mask = mask
+
+
+def graph_is_compiled_by_xla(graph: Any) -> bool:
+    """Whether a TensorFlow graph, or one that encloses it, is traced for XLA.
+
+    `tensorflow.python.ops.control_flow_util.GraphOrParentsInXlaContext` tells; nothing public does.
+    """
+    from tensorflow.python.ops import control_flow_util
+
+    return control_flow_util.GraphOrParentsInXlaContext(graph)

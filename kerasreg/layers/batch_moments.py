@@ -36,24 +36,34 @@ def batch_moments(
         mask: True (or 1) where a value counts, of a shape that broadcasts to x; None where all do.
         synchronized: Whether the values of all replicas of `tf.distribute` count as one batch.
     """
+    if mask is None and not synchronized:
+        return _plain_moments(x, axes)
     total = _over_replicas if synchronized else _as_it_is
-    if mask is None:
-        weight, kept = None, x
-        count = ops.prod(ops.convert_to_tensor([ops.shape(x)[axis] for axis in axes], "int32"))
-        count = ops.reshape(ops.cast(count, x.dtype), (1,) * len(x.shape))
-    else:
-        weight = ops.broadcast_to(ops.cast(mask, x.dtype), ops.shape(x))
-        # A value that does not count must not reach a sum: 0 times NaN is NaN.
-        kept = ops.where(weight > 0, x, ops.zeros_like(x))
-        count = ops.sum(weight, axes, keepdims=True)
-    count = total(count)
+    weight = ops.ones_like(x) if mask is None else ops.broadcast_to(ops.cast(mask, x.dtype), ops.shape(x))
+    # A value that does not count must not reach a sum: 0 times NaN is NaN.
+    kept = ops.where(weight > 0, x, ops.zeros_like(x))
+    count = total(ops.sum(weight, axes, keepdims=True))
     safe = ops.maximum(count, ops.ones_like(count))
     mean = total(ops.sum(kept, axes, keepdims=True)) / safe
     # The first mean is as exact as its sum; what the distances from it still average to is what it is off by.
-    distance = kept - mean if weight is None else (kept - mean) * weight
+    distance = (kept - mean) * weight
     mean_error = total(ops.sum(distance, axes, keepdims=True)) / safe
     squares = total(ops.sum(ops.square(distance), axes, keepdims=True))
     return BatchMoments(count, mean + mean_error, ops.relu(squares / safe - ops.square(mean_error)))
+
+
+def _plain_moments(x: Any, axes: tuple[int, ...]) -> BatchMoments:
+    count = ops.prod(ops.convert_to_tensor([ops.shape(x)[axis] for axis in axes], "int32"))
+    count = ops.reshape(ops.cast(count, x.dtype), (1,) * len(x.shape))
+    safe = ops.maximum(count, ops.ones_like(count))
+    # Distances from one of the values: a float32 sum of a million values near 1e4 has no right digit left.
+    # The sum over the slice is that value, or 0 where there is none.
+    first = x[tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(len(x.shape)))]
+    start = ops.stop_gradient(ops.sum(first, axes, keepdims=True))
+    distance = x - start
+    shift = ops.sum(distance, axes, keepdims=True) / safe
+    variance = ops.sum(ops.square(distance - shift), axes, keepdims=True) / safe
+    return BatchMoments(count, start + shift, variance)
 
 
 def ghost_batches(x: Any, mask: Any, size: int) -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ from keras import ops
 from kerasreg._core.arguments import Came, choice, flag, integer, not_both, number, refusal
 from kerasreg._core.registry import register
 from kerasreg._core.tensors import shape_fits, wide_dtype
+from kerasreg.layers import fused_batch_norm
 from kerasreg.layers.batch_moments import BatchMoments, batch_moments, ghost_batches, joined
 
 AVERAGINGS = ("ema", "debiased", "cumulative")
@@ -171,13 +172,32 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise, in training with the batch and else with the moving averages."""
+        feature = self.axis % len(inputs.shape)
         if not (training and self.trainable):
-            return super().call(inputs, training=False)
+            if not fused_batch_norm.applies(inputs, feature):
+                return super().call(inputs, training=False)
+            moving = [ops.cast(v, "float32") for v in (self.moving_mean, self.moving_variance)]
+            scale = fused_batch_norm.parameters(self)
+            return fused_batch_norm.normalize_with(inputs, *moving, *scale, self.epsilon)
         if getattr(self, "renorm", False):
             return super().call(inputs, training=True, mask=mask)
         x = ops.cast(inputs, wide_dtype(inputs.dtype))
         mask = None if mask is None else self._spread(mask, inputs.shape)
+        whole_batch = mask is None and self.virtual_batch_size is None and not self.synchronized
+        if whole_batch and self.normalize_with == "batch" and fused_batch_norm.applies(inputs, feature):
+            return self._normalize_fused(inputs, x)
         return ops.cast(self._normalize_batch(x, mask), self.compute_dtype)
+
+    def _normalize_fused(self, inputs: Any, x: Any) -> Any:
+        y, found = fused_batch_norm.normalize_with_batch(
+            inputs, *fused_batch_norm.parameters(self), self.epsilon
+        )
+        shape = (1, 1, 1, -1)
+        moving = [ops.reshape(ops.cast(v, x.dtype), shape) for v in (self.moving_mean, self.moving_variance)]
+        self._update(found, moving)
+        return ops.cond(
+            _usable(found), lambda: y, lambda: ops.cast(self._affine(x, *moving, shape), self.compute_dtype)
+        )
 
     def _normalize_batch(self, x: Any, mask: Any) -> Any:
         rank, rows = len(x.shape), ops.shape(x)[0]
@@ -190,11 +210,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
         found = batch_moments(x, axes, mask, self.synchronized)
         shape = (1,) * (len(x.shape) - rank) + tuple(-1 if a == feature else 1 for a in range(rank))
         moving = [ops.reshape(ops.cast(v, x.dtype), shape) for v in (self.moving_mean, self.moving_variance)]
-        mean, variance = self._update(found, moving)
-        y = (x - mean) * self._scale_over(variance, shape)
-        if self.center:
-            y = y + ops.reshape(ops.cast(self.beta, x.dtype), shape)
+        y = self._affine(x, *self._update(found, moving), shape)
         return y if len(x.shape) == rank else joined(y, rows)
+
+    def _affine(self, x: Any, mean: Any, variance: Any, shape: tuple[int, ...]) -> Any:
+        """Normalise with these moments, scale and shift; gamma and beta are laid out in `shape`."""
+        scale = ops.rsqrt(variance + self.epsilon)
+        if self.scale:
+            scale = scale * ops.reshape(ops.cast(self.gamma, x.dtype), shape)
+        y = (x - mean) * scale
+        return y + ops.reshape(ops.cast(self.beta, x.dtype), shape) if self.center else y
 
     def _update(self, found: BatchMoments, moving: list[Any]) -> tuple[Any, Any]:
         """Average the batch into the moving statistics; what to normalise with."""
@@ -225,10 +250,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if self.update_rate in (0.0, 1.0):
             return self.update_rate
         return self.update_rate / (1.0 - ops.power(ops.cast(1.0 - self.update_rate, "float32"), t))
-
-    def _scale_over(self, variance: Any, shape: tuple[int, ...]) -> Any:
-        scale = ops.rsqrt(variance + self.epsilon)
-        return scale * ops.reshape(ops.cast(self.gamma, variance.dtype), shape) if self.scale else scale
 
     def _spread(self, mask: Any, shape: Sequence[int | None]) -> Any:
         """The mask with as many axes as the inputs, of size 1 where it says the same for all."""
