@@ -46,10 +46,10 @@ def batch_moments(
     safe = ops.maximum(count, ops.ones_like(count))
     mean = total(ops.sum(kept, axes, keepdims=True)) / safe
     # The first mean is as exact as its sum; what the distances from it still average to is what it is off by.
-    distance = (kept - mean) * weight
-    mean_error = total(ops.sum(distance, axes, keepdims=True)) / safe
-    squares = total(ops.sum(ops.square(distance), axes, keepdims=True))
-    return BatchMoments(count, mean + mean_error, ops.relu(squares / safe - ops.square(mean_error)))
+    distance = (kept - ops.stop_gradient(mean)) * weight
+    error = ops.stop_gradient(total(ops.sum(distance, axes, keepdims=True)) / safe)
+    squares = total(ops.sum(ops.square(distance - error) * weight, axes, keepdims=True))
+    return BatchMoments(count, mean + error, squares / safe)
 
 
 def _plain_moments(x: Any, axes: tuple[int, ...]) -> BatchMoments:
@@ -62,7 +62,8 @@ def _plain_moments(x: Any, axes: tuple[int, ...]) -> BatchMoments:
     start = ops.stop_gradient(ops.sum(first, axes, keepdims=True))
     distance = x - start
     shift = ops.sum(distance, axes, keepdims=True) / safe
-    variance = ops.sum(ops.square(distance - shift), axes, keepdims=True) / safe
+    # The gradient through the mean is 0 here, for distances from it sum to 0: not to be worked out.
+    variance = ops.sum(ops.square(distance - ops.stop_gradient(shift)), axes, keepdims=True) / safe
     return BatchMoments(count, start + shift, variance)
 
 
