@@ -29,7 +29,7 @@ def batches(owner: str, x: Any, batch_size: int) -> Iterator[tuple[Any, int]]:
     """
     if isinstance(x, keras.utils.PyDataset):
         elements = map(x.__getitem__, range(x.num_batches))
-    elif _is_tf_dataset(x):
+    elif is_tf_dataset(x):
         elements = x
     else:
         yield from _slices(owner, x, batch_size)
@@ -73,7 +73,8 @@ def _to_numpy(leaf: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(leaf) if keras.ops.is_tensor(leaf) else leaf)
 
 
-def _is_tf_dataset(x: Any) -> bool:
+def is_tf_dataset(x: Any) -> bool:
+    """Whether x is a `tf.data.Dataset`, without importing TensorFlow to find out."""
     # Nobody holds a tf.data.Dataset without having imported TensorFlow, which other backends do without.
     tf = sys.modules.get("tensorflow")
     return tf is not None and isinstance(x, tf.data.Dataset)

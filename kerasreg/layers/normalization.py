@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg._core.arguments import Came, flag, integer, refusal
+from kerasreg._core.batches import is_tf_dataset
 from kerasreg._core.registry import register
 from kerasreg._core.tensors import wide_dtype
 from kerasreg.layers.moments import Moments
@@ -267,9 +267,7 @@ def _batches(data: Any, axes: Sequence[int]) -> Iterator[np.ndarray]:
 
 
 def _is_dataset_of_scalars(data: Any) -> bool:
-    # Nobody holds a tf.data.Dataset without having imported TensorFlow, which other backends do without.
-    tf = sys.modules.get("tensorflow")
-    if tf is None or not isinstance(data, tf.data.Dataset):
+    if not is_tf_dataset(data):
         return False
     spec = data.element_spec
     return (spec[0] if isinstance(spec, tuple) else spec).shape.rank == 0

@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from backend_tools import array
 
 import kerasreg as kr
 from kerasreg.layers import fused_batch_norm
 
-tf = pytest.importorskip("tensorflow")
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
