@@ -1,4 +1,4 @@
-"""Mean and variance of a batch, feature by feature: two passes, masks, replicas, ghost batches."""
+"""Mean and variance of a batch, feature by feature: at any mean, with masks, replicas, ghost batches."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ from keras import ops
 
 
 class BatchMoments(NamedTuple):
-    """What a batch says of its features; tensors that broadcast against it.
+    """What a batch says of its features; tensors that broadcast against it, or one figure for each feature.
 
     Attributes:
         count: How many values each feature has.
-        mean: Their mean.
-        variance: Their population variance.
+        origin: A number near the mean, a constant for gradients.
+        shift: The mean less the origin.
+        variance: The population variance.
+        usable: Whether there was anything to measure, and all of it came out as a number; a scalar.
     """
 
     count: Any
-    mean: Any
+    origin: Any
+    shift: Any
     variance: Any
+    usable: Any
+
+    @property
+    def mean(self) -> Any:
+        """The mean, rounded to the tensors' type; origin and shift together hold it with more digits."""
+        return self.origin + self.shift
 
 
 def batch_moments(
@@ -27,8 +36,9 @@ def batch_moments(
 ) -> BatchMoments:
     """The moments over `axes`, in x's own type; 0 where there is no value.
 
-    The variance is the mean squared distance from the mean, in a second pass: E[x^2] - E[x]^2 has no right
-    digit left at a mean of 1e4 beside a deviation of 1.
+    Squared distances are from the mean: E[x^2] - E[x]^2 has no right digit left at a mean of 1e4 beside a
+    deviation of 1. Nor has a plain float32 sum of a million such values, so the first mean is corrected by
+    the mean distance from it.
 
     Args:
         x: A floating-point tensor.
@@ -36,35 +46,32 @@ def batch_moments(
         mask: True (or 1) where a value counts, of a shape that broadcasts to x; None where all do.
         synchronized: Whether the values of all replicas of `tf.distribute` count as one batch.
     """
-    if mask is None and not synchronized:
-        return _plain_moments(x, axes)
-    total = _over_replicas if synchronized else _as_it_is
-    weight = ops.ones_like(x) if mask is None else ops.broadcast_to(ops.cast(mask, x.dtype), ops.shape(x))
-    # A value that does not count must not reach a sum: 0 times NaN is NaN.
-    kept = ops.where(weight > 0, x, ops.zeros_like(x))
-    count = total(ops.sum(weight, axes, keepdims=True))
+    total = _over_replicas if synchronized and has_replicas() else _as_it_is
+    if mask is None:
+        weight, kept, count = None, x, _number_of_values(x, axes)
+    else:
+        weight = ops.broadcast_to(ops.cast(mask, x.dtype), ops.shape(x))
+        # A value that does not count must not reach a sum: 0 times NaN is NaN.
+        kept, count = ops.where(weight > 0, x, ops.zeros_like(x)), ops.sum(weight, axes, keepdims=True)
+    count = total(count)
     safe = ops.maximum(count, ops.ones_like(count))
-    mean = total(ops.sum(kept, axes, keepdims=True)) / safe
-    # The first mean is as exact as its sum; what the distances from it still average to is what it is off by.
-    distance = (kept - ops.stop_gradient(mean)) * weight
-    error = ops.stop_gradient(total(ops.sum(distance, axes, keepdims=True)) / safe)
-    squares = total(ops.sum(ops.square(distance - error) * weight, axes, keepdims=True))
-    return BatchMoments(count, mean + error, squares / safe)
 
+    def mean_of(values: Any) -> Any:
+        values = values if weight is None else values * weight
+        return total(ops.sum(values, axes, keepdims=True)) / safe
 
-def _plain_moments(x: Any, axes: tuple[int, ...]) -> BatchMoments:
-    count = ops.prod(ops.convert_to_tensor([ops.shape(x)[axis] for axis in axes], "int32"))
-    count = ops.reshape(ops.cast(count, x.dtype), (1,) * len(x.shape))
-    safe = ops.maximum(count, ops.ones_like(count))
-    # Distances from one of the values: a float32 sum of a million values near 1e4 has no right digit left.
-    # The sum over the slice is that value, or 0 where there is none.
-    first = x[tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(len(x.shape)))]
-    start = ops.stop_gradient(ops.sum(first, axes, keepdims=True))
-    distance = x - start
-    shift = ops.sum(distance, axes, keepdims=True) / safe
-    # The gradient through the mean is 0 here, for distances from it sum to 0: not to be worked out.
-    variance = ops.sum(ops.square(distance - ops.stop_gradient(shift)), axes, keepdims=True) / safe
-    return BatchMoments(count, start + shift, variance)
+    origin = ops.stop_gradient(mean_of(kept))
+    distance = kept - origin
+    shift = mean_of(distance)
+    if keras.backend.backend() == "tensorflow":
+        # Its sums run through the values one by one, and a million of them may leave a shift of many
+        # deviations, to be taken away before squaring. No gradient flows through it: distances sum to 0.
+        variance = mean_of(ops.square(distance - ops.stop_gradient(shift)))
+    else:
+        variance = ops.maximum(mean_of(ops.square(distance)) - ops.square(shift), 0.0)
+    # A mean that is no number leaves no variance that is one.
+    usable = ops.logical_and(ops.any(count > 0), ops.all(ops.isfinite(variance)))
+    return BatchMoments(count, origin, shift, variance, usable)
 
 
 def ghost_batches(x: Any, mask: Any, size: int) -> tuple[Any, Any]:
@@ -89,17 +96,43 @@ def joined(ghosts: Any, rows: Any) -> Any:
     return ops.reshape(ghosts, (-1, *shape[2:]))[:rows]
 
 
+def over_groups(found: BatchMoments) -> BatchMoments:
+    """The groups' average, each with the weight of its values."""
+    count = ops.sum(found.count, axis=0, keepdims=True)
+    share = found.count / ops.maximum(count, ops.ones_like(count))
+    mean, variance = (
+        ops.sum(share * figure, axis=0, keepdims=True) for figure in (found.mean, found.variance)
+    )
+    return BatchMoments(count, mean, ops.zeros_like(mean), variance, found.usable)
+
+
+def flat(found: BatchMoments) -> BatchMoments:
+    """The figures without the axes of size 1 that lay them out: one for each feature."""
+    return BatchMoments(*(ops.reshape(figure, (-1,)) for figure in found[:-1]), found.usable)
+
+
+def _number_of_values(x: Any, axes: tuple[int, ...]) -> Any:
+    """How many values each feature has, in x's type, with as many axes as x."""
+    count = ops.prod(ops.convert_to_tensor([ops.shape(x)[axis] for axis in axes], "int32"))
+    return ops.reshape(ops.cast(count, x.dtype), (1,) * len(x.shape))
+
+
+def has_replicas() -> bool:
+    """Whether this is one of several replicas, each with a part of the batch."""
+    # Elsewhere a sharded array is one array, and its sum is everybody's.
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return context is not None and context.num_replicas_in_sync > 1
+
+
 def _as_it_is(total: Any) -> Any:
     return total
 
 
 def _over_replicas(total: Any) -> Any:
-    # Elsewhere a sharded array is one array, and its sum is everybody's.
-    if keras.backend.backend() != "tensorflow":
-        return total
     import tensorflow as tf
 
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return total
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, total)
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, total)

@@ -11,8 +11,16 @@ from keras import ops
 from kerasreg._core.arguments import Came, choice, flag, integer, not_both, number, refusal
 from kerasreg._core.registry import register
 from kerasreg._core.tensors import shape_fits, wide_dtype
-from kerasreg.layers import fused_batch_norm
-from kerasreg.layers.batch_moments import BatchMoments, batch_moments, ghost_batches, joined
+from kerasreg.layers import batch_norm_kernels, batch_renorm
+from kerasreg.layers.batch_moments import (
+    BatchMoments,
+    batch_moments,
+    flat,
+    ghost_batches,
+    has_replicas,
+    joined,
+    over_groups,
+)
 
 AVERAGINGS = ("ema", "debiased", "cumulative")
 NORMALIZERS = ("batch", "moving")
@@ -58,6 +66,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             the batch as a whole.
         synchronized: Whether the batch is that of all replicas of `tf.distribute`. Counts, means and squared
             distances are merged, which is exact. On JAX a sharded batch is one batch always.
+        renorm_warmup: Two steps (start, end) for `renorm=True`: no correction until start, then limits that
+            open linearly until end to those of `renorm_clipping`, or to the paper's (r in [1/3, 3], d in
+            [-5, 5]) where none are given. None for the limits as they are from the first step.
         **kwargs: The other arguments of `keras.layers.BatchNormalization`. `renorm` goes with the defaults
             of `averaging`, `normalize_with` and `virtual_batch_size` only.
 
@@ -76,7 +87,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Source:
         Ioffe and Szegedy, "Batch Normalization", 2015, algorithms 1 and 2; Hoffer et al., "Train Longer,
-        Generalize Better", 2017, for ghost batches; Kingma and Ba, 2015, section 3, for the debiasing.
+        Generalize Better", 2017, for ghost batches; Kingma and Ba, 2015, section 3, for the debiasing; Ioffe,
+        "Batch Renormalization", 2017.
 
     Example:
         >>> import numpy as np, kerasreg as kr
@@ -96,9 +108,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
         normalize_with: str = "batch",
         virtual_batch_size: int | None = None,
         synchronized: bool = False,
+        renorm_warmup: Sequence[int] | None = None,
         **kwargs: Any,
     ):
         owner = "BatchNormalization"
+        if kwargs.get("renorm"):
+            without = {} if renorm_warmup is None else batch_renorm.PAPER
+            clipping = batch_renorm.checked_clipping(owner, kwargs.get("renorm_clipping") or without)
+            renorm_momentum = number(owner, "renorm_momentum", kwargs.get("renorm_momentum", 0.99), 0, 1)
+            kwargs |= {"renorm_clipping": clipping, "renorm_momentum": renorm_momentum}
         self._given, decay = _rates(update_rate, momentum)
         epsilon = number(owner, "epsilon", epsilon, 0, open_low=True)
         # Keras knows synchronisation on TensorFlow only, and only by its own moments.
@@ -109,14 +127,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if virtual_batch_size is not None:
             virtual_batch_size = integer(owner, "virtual_batch_size", virtual_batch_size, low=1)
         self.virtual_batch_size = virtual_batch_size
-        for name, wanted, came in (
-            ("averaging", "ema", averaging),
-            ("normalize_with", "batch", normalize_with),
-            ("virtual_batch_size", None, virtual_batch_size),
-        ):
-            if getattr(self, "renorm", False) and came != wanted:
-                raise refusal(owner, name, f"{wanted!r} where renorm is True", came)
-        if virtual_batch_size is not None and self.synchronized:
+        self._renorm = bool(getattr(self, "renorm", False))
+        self.renorm_warmup = (
+            None if renorm_warmup is None else batch_renorm.checked_warmup(owner, renorm_warmup)
+        )
+        self._refuse_contradictions()
+
+    def _refuse_contradictions(self) -> None:
+        owner = "BatchNormalization"
+        defaults = {"averaging": "ema", "normalize_with": "batch", "virtual_batch_size": None}
+        for name, wanted in defaults.items():
+            if self._renorm and getattr(self, name) != wanted:
+                raise refusal(owner, name, f"{wanted!r} where renorm is True", getattr(self, name))
+        if self.renorm_warmup is not None and not self._renorm:
+            remedy = "give renorm=True, or leave renorm_warmup out"
+            raise refusal(owner, "renorm_warmup", "None where renorm is False", self.renorm_warmup, remedy)
+        if self.virtual_batch_size is not None and self.synchronized:
             remedy = "ghost batches are smaller than a replica's batch, not larger"
             raise refusal(owner, "synchronized", "False where virtual_batch_size is given", True, remedy)
 
@@ -156,6 +182,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return [weight for weight in super().weights if weight is not self._skipped]
 
     _skipped: keras.Variable | None = None
+    _steps: keras.Variable | None = None
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights for inputs of this shape."""
@@ -166,7 +193,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             )
             raise refusal("BatchNormalization", "axis", allowed, self.axis)
         super().build(input_shape)
-        if self.averaging != "ema":
+        if self.averaging != "ema" or self.renorm_warmup is not None:
             self._steps = self._counter("averaged_batches")
         self._skipped = self._counter("skipped_batches")
 
@@ -174,75 +201,97 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """Normalise, in training with the batch and else with the moving averages."""
         feature = self.axis % len(inputs.shape)
         if not (training and self.trainable):
-            if not fused_batch_norm.applies(inputs, feature):
-                return super().call(inputs, training=False)
-            moving = [ops.cast(v, "float32") for v in (self.moving_mean, self.moving_variance)]
-            scale = fused_batch_norm.parameters(self)
-            return fused_batch_norm.normalize_with(inputs, *moving, *scale, self.epsilon)
-        if getattr(self, "renorm", False):
-            return super().call(inputs, training=True, mask=mask)
-        x = ops.cast(inputs, wide_dtype(inputs.dtype))
+            return self._normalize_with_moving(inputs, feature)
         mask = None if mask is None else self._spread(mask, inputs.shape)
-        whole_batch = mask is None and self.virtual_batch_size is None and not self.synchronized
-        if whole_batch and self.normalize_with == "batch" and fused_batch_norm.applies(inputs, feature):
-            return self._normalize_fused(inputs, x)
-        return ops.cast(self._normalize_batch(x, mask), self.compute_dtype)
+        special = self.virtual_batch_size or self._renorm or self.normalize_with == "moving"
+        if mask is None and not special and not (self.synchronized and has_replicas()):
+            kernel = batch_norm_kernels.for_whole_batch(inputs, feature)
+            if kernel is not None:
+                y, found = kernel.normalize_with_batch(inputs, *self._parameters(), self.epsilon)
+                self._average(found, found.usable)
+                return ops.cast(y, self.compute_dtype)
+        x = ops.cast(inputs, wide_dtype(inputs.dtype))
+        return ops.cast(self._normalize_with_batch(x, mask, feature), self.compute_dtype)
 
-    def _normalize_fused(self, inputs: Any, x: Any) -> Any:
-        y, found = fused_batch_norm.normalize_with_batch(
-            inputs, *fused_batch_norm.parameters(self), self.epsilon
-        )
-        shape = (1, 1, 1, -1)
-        moving = [ops.reshape(ops.cast(v, x.dtype), shape) for v in (self.moving_mean, self.moving_variance)]
-        self._update(found, moving)
-        return ops.cond(
-            _usable(found), lambda: y, lambda: ops.cast(self._affine(x, *moving, shape), self.compute_dtype)
-        )
+    def _normalize_with_moving(self, inputs: Any, feature: int) -> Any:
+        kernel = batch_norm_kernels.for_given_moments(inputs, feature)
+        if kernel is None:
+            return super().call(inputs, training=False)
+        return ops.cast(kernel.normalize_with(inputs, *self._parameters(), self.epsilon), self.compute_dtype)
 
-    def _normalize_batch(self, x: Any, mask: Any) -> Any:
+    def _normalize_with_batch(self, x: Any, mask: Any, feature: int) -> Any:
         rank, rows = len(x.shape), ops.shape(x)[0]
-        feature = self.axis % rank
         if self.virtual_batch_size is not None:
             x, mask = ghost_batches(x, mask, self.virtual_batch_size)
             axes = tuple(axis for axis in range(1, rank + 1) if axis != feature + 1)
         else:
             axes = tuple(axis for axis in range(rank) if axis != feature)
         found = batch_moments(x, axes, mask, self.synchronized)
-        shape = (1,) * (len(x.shape) - rank) + tuple(-1 if a == feature else 1 for a in range(rank))
-        moving = [ops.reshape(ops.cast(v, x.dtype), shape) for v in (self.moving_mean, self.moving_variance)]
-        y = self._affine(x, *self._update(found, moving), shape)
+        gamma, beta, *moving = (self._laid_out(v, x) for v in self._parameters())
+        whole = flat(found if self.virtual_batch_size is None else over_groups(found))
+        # A mask may leave single features without a value.
+        measured = ops.logical_and(whole.usable, whole.count > 0)
+        by = _where(found.usable, found, moving)
+        if self._renorm:
+            r, d = (self._laid_out(v, x) for v in self._renormalize(whole, measured))
+            gamma, beta = r * gamma, d * gamma + beta
+        else:
+            averaged = self._average(whole, measured)
+            if self.normalize_with == "moving":
+                mean, variance = (self._laid_out(v, x) for v in averaged)
+                by = by._replace(shift=mean - by.origin, variance=variance)
+        scale = ops.rsqrt(by.variance + self.epsilon) * gamma
+        # The origin first, and exactly: what is left is as large as a deviation.
+        y = (x - by.origin) * scale + (beta - by.shift * scale)
         return y if len(x.shape) == rank else joined(y, rows)
 
-    def _affine(self, x: Any, mean: Any, variance: Any, shape: tuple[int, ...]) -> Any:
-        """Normalise with these moments, scale and shift; gamma and beta are laid out in `shape`."""
-        scale = ops.rsqrt(variance + self.epsilon)
-        if self.scale:
-            scale = scale * ops.reshape(ops.cast(self.gamma, x.dtype), shape)
-        y = (x - mean) * scale
-        return y + ops.reshape(ops.cast(self.beta, x.dtype), shape) if self.center else y
+    def _parameters(self) -> tuple[Any, ...]:
+        """Gamma, beta, and the moving mean and variance; ones and zeros where the layer has none."""
+        shape, dtype = self.moving_mean.shape, wide_dtype(self.variable_dtype)
+        gamma = ops.cast(self.gamma, dtype) if self.scale else ops.ones(shape, dtype)
+        beta = ops.cast(self.beta, dtype) if self.center else ops.zeros(shape, dtype)
+        return gamma, beta, *(ops.cast(v, dtype) for v in (self.moving_mean, self.moving_variance))
 
-    def _update(self, found: BatchMoments, moving: list[Any]) -> tuple[Any, Any]:
-        """Average the batch into the moving statistics; what to normalise with."""
-        usable = _usable(found)
-        self._skipped.assign(self._skipped + ops.cast(ops.logical_not(usable), self._skipped.dtype))
-        rate = self._rate(usable)
-        whole = found if self.virtual_batch_size is None else _over_groups(found)
-        # A mask may leave single features without a value.
-        measured = ops.logical_and(usable, whole.count > 0)
-        averaged = []
-        for old, new, weight in zip(moving, whole[1:], (self.moving_mean, self.moving_variance), strict=True):
-            now = ops.where(measured, old + ops.cast(rate, old.dtype) * (new - old), old)
-            weight.assign(ops.cast(ops.reshape(ops.stop_gradient(now), (-1,)), weight.dtype))
-            averaged.append(now)
-        if self.normalize_with == "moving":
-            return averaged[0], averaged[1]
-        return ops.where(usable, found.mean, moving[0]), ops.where(usable, found.variance, moving[1])
+    def _laid_out(self, per_feature: Any, x: Any) -> Any:
+        """One figure per feature, in a shape that broadcasts against x, with or without an axis of groups."""
+        rank = self.input_spec.ndim
+        shape = [-1 if axis == self.axis % rank else 1 for axis in range(rank)]
+        return ops.reshape(ops.cast(per_feature, x.dtype), [1] * (len(x.shape) - rank) + shape)
 
-    def _rate(self, usable: Any) -> Any:
+    def _average(self, found: BatchMoments, measured: Any) -> tuple[Any, Any]:
+        """Move the statistics toward what was measured; the statistics."""
+        self._count_unless(found.usable)
+        rate = self._rate(found.usable)
+        mean = _moved(self.moving_mean, found.mean, rate, measured)
+        return mean, _moved(self.moving_variance, found.variance, rate, measured)
+
+    def _renormalize(self, found: BatchMoments, measured: Any) -> tuple[Any, Any]:
+        """Move Keras' five statistics; the corrections r and d by those before."""
+        self._count_unless(found.usable)
+        mean, stddev = found.mean, ops.sqrt(found.variance + self.epsilon)
+        # As Keras does: a deviation of 0 at the start must not divide.
+        floor = ops.maximum(ops.cast(self.renorm_stddev, mean.dtype), self.epsilon**0.5)
+        limits = batch_renorm.limits_at(self.renorm_clipping, self.renorm_warmup, self._steps)
+        r, d = batch_renorm.corrections(mean, stddev, ops.cast(self.renorm_mean, mean.dtype), floor, limits)
+        for weight, new in ((self.renorm_mean, mean), (self.renorm_stddev, stddev)):
+            _moved(weight, new, 1.0 - self.renorm_momentum, measured)
+        _moved(self.moving_mean, mean, self.update_rate, measured)
+        now = _moved(self.moving_stddev, stddev, self.update_rate, measured)
+        variance = ops.cast(ops.maximum(ops.square(now) - self.epsilon, 0.0), self.moving_variance.dtype)
+        self.moving_variance.assign(ops.where(measured, variance, self.moving_variance))
+        if self._steps is not None:
+            self._steps.assign(self._steps + ops.cast(found.usable, self._steps.dtype))
+        return ops.where(measured, r, 1.0), ops.where(measured, d, 0.0)
+
+    def _count_unless(self, good: Any) -> None:
+        """Count a batch that is not good as skipped."""
+        self._skipped.assign(self._skipped + ops.cast(ops.logical_not(good), self._skipped.dtype))
+
+    def _rate(self, good: Any) -> Any:
         """The weight of this batch, which for the unbiased averages depends on how many came before."""
         if self.averaging == "ema":
             return self.update_rate
-        self._steps.assign(self._steps + ops.cast(usable, self._steps.dtype))
+        self._steps.assign(self._steps + ops.cast(good, self._steps.dtype))
         # An unusable first batch leaves 0, and its rate is not used.
         t = ops.cast(ops.maximum(self._steps, 1), "float32")
         if self.averaging == "cumulative":
@@ -294,6 +343,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             "normalize_with": self.normalize_with,
             "virtual_batch_size": self.virtual_batch_size,
             "synchronized": self.synchronized,
+            "renorm_warmup": self.renorm_warmup,
         }
 
 
@@ -311,10 +361,20 @@ def _rates(update_rate: float | None, momentum: float | None) -> tuple[dict[str,
     return {"update_rate": None, "momentum": momentum}, momentum
 
 
-def _usable(found: BatchMoments) -> Any:
-    """Whether there was anything to measure, and all of it came out as a number."""
-    finite = [ops.all(ops.isfinite(figure)) for figure in (found.mean, found.variance)]
-    return ops.logical_and(ops.any(found.count > 0), ops.logical_and(*finite))
+def _moved(weight: keras.Variable, new: Any, rate: Any, measured: Any) -> Any:
+    """Move a statistic toward what was measured, where anything was; the statistic."""
+    old = ops.cast(weight, new.dtype)
+    now = ops.where(measured, old + ops.cast(rate, old.dtype) * (new - old), old)
+    weight.assign(ops.cast(ops.stop_gradient(now), weight.dtype))
+    return now
+
+
+def _where(good: Any, found: BatchMoments, moving: Sequence[Any]) -> BatchMoments:
+    """The batch's moments, or else the moving ones."""
+    origin = ops.where(good, found.origin, moving[0])
+    shift = ops.where(good, found.shift, ops.zeros_like(found.shift))
+    variance = ops.where(good, found.variance, moving[1])
+    return found._replace(origin=origin, shift=shift, variance=variance)
 
 
 def _leads(mask: Sequence[int | None], shape: Sequence[int | None]) -> bool:
@@ -322,11 +382,3 @@ def _leads(mask: Sequence[int | None], shape: Sequence[int | None]) -> bool:
     first = shape[: len(mask)]
     wanted = [size if size == 1 else expected for size, expected in zip(mask, first, strict=False)]
     return 1 <= len(mask) <= len(shape) and shape_fits(mask, wanted)
-
-
-def _over_groups(found: BatchMoments) -> BatchMoments:
-    """The groups' average, each with the weight of its values."""
-    count = ops.sum(found.count, axis=0, keepdims=True)
-    share = found.count / ops.maximum(count, ops.ones_like(count))
-    mean, variance = (ops.sum(share * figure, axis=0, keepdims=True) for figure in found[1:])
-    return BatchMoments(count, mean, variance)

@@ -1,70 +1,107 @@
-"""TensorFlow's fused batch-norm kernel, and the one decision when to use it.
+"""TensorFlow's fused batch-norm kernel, with a check of what it gives.
 
-Keras 3 has no fused path. The kernel makes fewer passes over images in graph mode. XLA lowers it to
-E[x^2] - E[x]^2, which is wrong far from zero (tensorflow#118701), and it has neither float64 nor other ranks.
+The kernel makes fewer passes over images in graph mode. It sums in float32 one value after the other, so far
+from zero the mean of many values is off, and the variance with it. Where the moving mean is far away, it is
+taken off first; and what the kernel says is believed only where a bound on that error holds. XLA lowers the
+kernel to E[x^2] - E[x]^2, which is wrong far from zero (tensorflow#118701).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import keras
-from keras import ops
+import tensorflow as tf
 
-from kerasreg._core.private import graph_is_compiled_by_xla
+from kerasreg.layers import closed_form_batch_norm
 from kerasreg.layers.batch_moments import BatchMoments
 
-_DTYPES = ("float32", "float16", "bfloat16")
+# The rounding of one float32 addition, relative to the sum.
+_ROUNDING = 2.0**-25
+# The relative error of the variance that may stand: half types cannot tell smaller ones apart anyway.
+_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2, "float16": 1e-2}
 
 
-def applies(x: Any, feature: int) -> bool:
-    """Whether the kernel is the right one for x: rank 4, features last, TensorFlow, a graph, and no XLA."""
-    if keras.backend.backend() != "tensorflow" or len(x.shape) != 4 or feature != 3:
-        return False
-    import tensorflow as tf
+def normalize_with_batch(
+    x: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float
+) -> tuple[Any, BatchMoments]:
+    """Normalise over all axes but the last, scale by gamma and shift by beta, in x's type.
 
-    # A symbolic call only asks for shapes, and has no tensor for the kernel.
-    if not tf.is_tensor(x) or keras.backend.standardize_dtype(x.dtype) not in _DTYPES:
-        return False
-    return not tf.executing_eagerly() and not graph_is_compiled_by_xla(tf.compat.v1.get_default_graph())
-
-
-def normalize_with_batch(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, BatchMoments]:
-    """Normalise with the batch, scale by gamma and shift by beta, in x's type; the moments in float32.
-
-    Gradients flow through the result; the kernel passes none through the moments.
+    The arguments and what comes back are those of `closed_form_batch_norm.normalize_with_batch`, which takes
+    over where the kernel's moments cannot be trusted. x is of rank 4.
     """
-    import tensorflow as tf
-
-    start = tf.zeros([])
-    if x.dtype == tf.float32:
-        # The kernel sums as it goes: a million values near 1e4 leave no right digit. What is subtracted here
-        # changes nothing in the result. Half types cannot hold such data, and would round the difference.
-        start = tf.stop_gradient(tf.reduce_sum(x[:1, :1, :1], axis=(0, 1, 2), keepdims=True))
-        x = x - start
-    y, mean, sample_variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=x, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
+    gamma, beta, moving_mean, moving_variance = (
+        tf.cast(v, "float32") for v in (gamma, beta, moving_mean, moving_variance)
     )
     count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), "float32")
-    # The kernel divides by n - 1, and of a single value by 1.
-    variance = sample_variance * (count - 1.0) / tf.maximum(count, 1.0)
-    mean, variance = (tf.stop_gradient(tf.reshape(figure, (1, 1, 1, -1))) for figure in (mean, variance))
-    return y, BatchMoments(tf.reshape(count, (1, 1, 1, 1)), start + mean, variance)
+
+    def otherwise(x: Any, gamma: Any, beta: Any) -> tuple[Any, ...]:
+        y, found = closed_form_batch_norm.normalize_with_batch(
+            x, gamma, beta, moving_mean, moving_variance, epsilon
+        )
+        return y, *found[1:]
+
+    # One gradient around both ways: TensorFlow's own through `cond` keeps copies for the way not taken.
+    @tf.custom_gradient
+    def normalize(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
+        origin, centered = _centered(x, moving_mean, moving_variance, count, epsilon)
+        y, mean, sample_variance, *reserve = tf.raw_ops.FusedBatchNormV3(
+            x=centered, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
+        )
+        # The kernel divides by n - 1, and of a single value by 1.
+        variance = sample_variance * ((count - 1.0) / tf.maximum(count, 1.0))
+        # False for NaN and infinity, too.
+        right = tf.reduce_all(_bound(mean, variance, count, epsilon, x.dtype) <= 1)
+        outputs = tf.cond(
+            right,
+            lambda: (y, origin, mean, variance, tf.constant(True)),
+            lambda: otherwise(x, gamma, beta),
+        )
+
+        def gradient(dy: Any, *_: Any) -> tuple[Any, Any, Any]:
+            def of_the_kernel() -> tuple[Any, ...]:
+                names = [f"reserve_space_{i}" for i in (1, 2, 3)]
+                return tf.raw_ops.FusedBatchNormGradV3(
+                    y_backprop=dy,
+                    x=centered,
+                    scale=gamma,
+                    epsilon=epsilon,
+                    is_training=True,
+                    **dict(zip(names, reserve, strict=True)),
+                )[:3]
+
+            def of_the_other() -> tuple[Any, ...]:
+                with tf.GradientTape() as tape:
+                    tape.watch((x, gamma, beta))
+                    y, *_ = otherwise(x, gamma, beta)
+                return tape.gradient(y, (x, gamma, beta), output_gradients=dy)
+
+            return tf.cond(right, of_the_kernel, of_the_other)
+
+        return outputs, gradient
+
+    y, *figures = normalize(x, gamma, beta)
+    return tf.ensure_shape(y, x.shape), BatchMoments(count, *map(tf.stop_gradient, figures))
 
 
-def normalize_with(x: Any, mean: Any, variance: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+def normalize_with(x: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float) -> Any:
     """Normalise with given moments, scale by gamma and shift by beta, in x's type."""
-    import tensorflow as tf
-
+    gamma, beta, mean, variance = (tf.cast(v, "float32") for v in (gamma, beta, mean, variance))
     y, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=epsilon, is_training=False
     )
     return y
 
 
-def parameters(layer: keras.layers.BatchNormalization) -> tuple[Any, Any]:
-    """The layer's gamma and beta in float32, with ones and zeros where the layer has none."""
-    features = layer.moving_mean.shape
-    gamma = ops.cast(layer.gamma, "float32") if layer.scale else ops.ones(features, "float32")
-    beta = ops.cast(layer.beta, "float32") if layer.center else ops.zeros(features, "float32")
-    return gamma, beta
+def _centered(x: Any, mean: Any, variance: Any, count: Any, epsilon: float) -> tuple[Any, Any]:
+    """The batch less where it is expected to lie, and that; 0 where the kernel does well without."""
+    far = tf.reduce_any(_bound(mean, variance, count, epsilon, x.dtype) > 1)
+    # A number that x's type holds: the difference is then as exact as x is.
+    near = tf.cast(mean, x.dtype)
+    centered = tf.cond(far, lambda: x - near, lambda: x)
+    return tf.where(far, tf.cast(near, "float32"), 0.0), centered
+
+
+def _bound(mean: Any, variance: Any, count: Any, epsilon: float, dtype: Any) -> Any:
+    """A bound on the error of the variance after the kernel's sum of `count` values, over what may stand."""
+    off = mean * (count * _ROUNDING)
+    return tf.square(off) / (_TOLERANCE[dtype.name] * (variance + epsilon))
