@@ -277,8 +277,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
             _moved(weight, new, 1.0 - self.renorm_momentum, measured)
         _moved(self.moving_mean, mean, self.update_rate, measured)
         now = _moved(self.moving_stddev, stddev, self.update_rate, measured)
-        variance = ops.cast(ops.maximum(ops.square(now) - self.epsilon, 0.0), self.moving_variance.dtype)
-        self.moving_variance.assign(ops.where(measured, variance, self.moving_variance))
+        variance = ops.maximum(ops.square(now) - self.epsilon, 0.0)
+        before = ops.cast(self.moving_variance, variance.dtype)
+        after = ops.where(measured, variance, before)
+        self.moving_variance.assign(ops.cast(after, self.moving_variance.dtype))
         if self._steps is not None:
             self._steps.assign(self._steps + ops.cast(found.usable, self._steps.dtype))
         return ops.where(measured, r, 1.0), ops.where(measured, d, 0.0)
