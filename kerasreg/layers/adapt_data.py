@@ -82,7 +82,7 @@ def _dataset_elements(owner: str, data: Any) -> tuple[Iterable[Any], int | None]
     if length == tf.data.INFINITE_CARDINALITY:
         raise refusal(owner, "data", "finite", Came("an endless dataset"), "cut it with take()")
     # The next batches are made while the last one is looked at.
-    return data.prefetch(tf.data.AUTOTUNE), length if length >= 0 else None
+    return data.prefetch(2), length if length >= 0 else None
 
 
 def _numbers(owner: str, batch: Any) -> np.ndarray:

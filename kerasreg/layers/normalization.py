@@ -87,8 +87,8 @@ class Normalization(keras.layers.Normalization):
         super().build(input_shape)
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
-        """Add a weight, for the statistics one of float32 or wider: 70000 is infinite in float16."""
-        kwargs.setdefault("dtype", wide_dtype(self.variable_dtype))
+        """Add a weight, for the statistics one of float32 or wider, in `call` too: 70000 is no float16."""
+        kwargs = {"dtype": wide_dtype(self.variable_dtype), "autocast": False} | kwargs
         return super().add_weight(*args, **kwargs)
 
     @property
@@ -192,9 +192,7 @@ class Normalization(keras.layers.Normalization):
         x = xp.convert_to_tensor(inputs)
         dtype = wide_dtype(x.dtype, self.variable_dtype)
         x = xp.cast(x, dtype)
-        mean, rest, variance = self._parts(dtype)
-        scale = xp.numpy.sqrt(variance)
-        scale = xp.numpy.where(scale > 0, scale, xp.numpy.ones_like(scale))
+        mean, rest, scale = self._parts(dtype)
         # Near the mean, x - mean is exact, and what the float32 mean lacks comes after. Not before the division:
         # a compiler may join two constants that are subtracted one after the other.
         if invert:
@@ -203,15 +201,15 @@ class Normalization(keras.layers.Normalization):
         return y if rest is None else y - rest / scale
 
     def _parts(self, dtype: str) -> tuple[Any, Any, Any]:
-        """The mean, what it lacks in this type or None if that is nothing to see, and the variance."""
+        """The mean, what it lacks in this type or None if that is nothing to see, and the deviation."""
         xp = self.backend
         if self._is_constant():
-            mean, variance = self.mean, self.variance
+            mean, scale = self.mean, _deviation(self.variance)
             rounded = mean.astype(dtype)
-            rest = _visible(mean - rounded, variance, dtype)
+            rest = _visible(mean - rounded, scale, dtype)
             return tuple(
-                None if part is None else xp.convert_to_tensor(part.astype(dtype))
-                for part in (rounded, rest, variance)
+                None if part is None else xp.convert_to_tensor(part.astype(dtype), dtype=dtype)
+                for part in (rounded, rest, scale)
             )
         stored, variance = (
             xp.cast(xp.numpy.reshape(xp.convert_to_tensor(weight), self._laid_out), dtype)
@@ -221,13 +219,15 @@ class Normalization(keras.layers.Normalization):
         if self._moments is not None:
             exact = self._moments.mean.reshape(self._laid_out)
             rounded = exact.astype(keras.backend.standardize_dtype(self.adapt_mean.value.dtype))
-            rest = _visible(exact - rounded, self._moments.variance.reshape(self._laid_out), dtype)
+            scale = _deviation(self._moments.variance).reshape(self._laid_out)
+            rest = _visible(exact - rounded, scale, dtype)
         if rest is not None:
             # Whoever has set the weights since has set all that is known of the mean.
-            same = stored == xp.cast(xp.convert_to_tensor(rounded), dtype)
-            rest = xp.convert_to_tensor(rest.astype(dtype))
+            same = stored == xp.convert_to_tensor(rounded.astype(dtype), dtype=dtype)
+            rest = xp.convert_to_tensor(rest.astype(dtype), dtype=dtype)
             rest = xp.numpy.where(same, rest, xp.numpy.zeros_like(rest))
-        return stored, rest, variance
+        scale = xp.numpy.sqrt(variance)
+        return stored, rest, xp.numpy.where(scale > 0, scale, xp.numpy.ones_like(scale))
 
     def _is_constant(self) -> bool:
         """Whether the statistics are known now, and `call` is to hold them as they are."""
@@ -382,9 +382,12 @@ def _broadcasts(shape: Sequence[int], target: Sequence[int]) -> bool:
         return False
 
 
-def _visible(rest: np.ndarray, variance: np.ndarray, dtype: str) -> np.ndarray | None:
+def _deviation(variance: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.where(variance > 0, variance, 1.0))
+
+
+def _visible(rest: np.ndarray, scale: np.ndarray, dtype: str) -> np.ndarray | None:
     """The rest, unless it is below what a number of this type beside 1 can show."""
-    scale = np.sqrt(np.where(variance > 0, variance, 1.0))
     return rest if (np.abs(rest) > np.finfo(dtype).eps * scale).any() else None
 
 
