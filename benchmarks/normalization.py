@@ -71,7 +71,7 @@ def _interleaved(
 
 
 def _errors(layer: Any, x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> dict[str, float]:
-    """The largest error over the features: of the mean in deviations, of the variance, of the outputs' mean."""
+    """The largest error over the features: of the mean, of the variance, of the mean output."""
     deviation = np.sqrt(variance)
     found = {
         name: np.ravel(keras.ops.convert_to_numpy(getattr(layer, name))) for name in ("mean", "variance")
@@ -94,7 +94,7 @@ def main() -> None:
     facts = {"backend": keras.backend.backend(), "keras": keras.__version__}
     publish("normalization", rows(rounds), rounds=rounds, **goals, **facts)
     print(
-        f"goals: mean within {GOAL_MEAN:g} sd, variance within {GOAL_VARIANCE:g}; ratios are Keras' time by ours"
+        f"goals: mean within {GOAL_MEAN:g} sd, variance within {GOAL_VARIANCE:g}; ratio: Keras' time by ours"
     )
 
 

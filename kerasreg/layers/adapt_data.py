@@ -81,8 +81,8 @@ def _dataset_elements(owner: str, data: Any) -> tuple[Iterable[Any], int | None]
     length = int(data.cardinality())
     if length == tf.data.INFINITE_CARDINALITY:
         raise refusal(owner, "data", "finite", Came("an endless dataset"), "cut it with take()")
-    # The next batches are made while the last one is looked at.
-    return data.prefetch(2), length if length >= 0 else None
+    # No prefetching: a look at a batch is over sooner than a thread has handed it on.
+    return data, length if length >= 0 else None
 
 
 def _numbers(owner: str, batch: Any) -> np.ndarray:

@@ -30,8 +30,8 @@ class Moments:
     @classmethod
     def of_columns(cls, block: np.ndarray) -> Moments:
         """The moments of each column of a float64 matrix, which is overwritten; NaN entries are left out."""
-        # Sums of distances from a value of the column itself. The distances of a constant are 0 to the last bit,
-        # and no value of n is further than sqrt(n) deviations from the mean: the one pass loses n ulp at most.
+        # Sums of distances from a value of the column itself. Those of a constant are 0 to the last bit, and
+        # no value of n is further than sqrt(n) deviations from the mean: one pass loses n ulp at most.
         shift = np.where(np.isfinite(block[0]), block[0], 0.0)
         block -= shift
         total = block.sum(axis=0)

@@ -9,13 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg._core.arguments import Came, flag, integer, refusal
+from kerasreg._core.arguments import Came, flag, refusal
 from kerasreg._core.private import unconverted_inputs
 from kerasreg._core.progress import checked_verbose
 from kerasreg._core.registry import register
 from kerasreg._core.tensors import is_in_tensorflow_graph, wide_dtype
 from kerasreg.layers.adapt_data import batches, from_zero
 from kerasreg.layers.moments import Moments
+from kerasreg.layers.normalization_arguments import check_axes, check_fit, check_known, to_axes, to_float64
 from kerasreg.layers.streaming_moments import StreamingMoments
 
 
@@ -65,24 +66,23 @@ class Normalization(keras.layers.Normalization):
     ):
         # Cast before the subtraction, a float16 input would lose the very digits that carry the signal.
         kwargs.setdefault("autocast", False)
-        _check_known(mean, variance)
+        check_known(mean, variance)
         invert = flag("Normalization", "invert", invert)
         self._moments: Moments | None = None
         self._features: tuple[int, ...] | None = None
         self._input_shape: tuple[int | None, ...] | None = None
-        super().__init__(axis=_axes(axis), mean=mean, variance=variance, invert=invert, **kwargs)
+        super().__init__(axis=to_axes(axis), mean=mean, variance=variance, invert=invert, **kwargs)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make room for the statistics of inputs of this shape."""
         shape = tuple(input_shape)
-        self._check_axes(shape)
+        check_axes(self.axis, shape)
         kept = from_zero(self.axis, len(shape))
         features = tuple(shape[axis] for axis in kept)
         laid_out = tuple(size if axis in kept else 1 for axis, size in enumerate(shape))
         for name, known in (("mean", self.input_mean), ("variance", self.input_variance)):
-            if known is not None and not _broadcasts(np.shape(known), features):
-                allowed = f"of a shape that broadcasts to {features}, for inputs of shape {shape}"
-                raise refusal("Normalization", name, allowed, Came(f"shape {np.shape(known)}"))
+            if known is not None:
+                check_fit(name, known, features)
         self._input_shape, self._features, self._laid_out = shape, features, laid_out
         super().build(input_shape)
 
@@ -161,7 +161,7 @@ class Normalization(keras.layers.Normalization):
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""
         known = {"mean": self.input_mean, "variance": self.input_variance}
-        lists = {name: None if v is None else _float64(v).tolist() for name, v in known.items()}
+        lists = {name: None if v is None else to_float64(v).tolist() for name, v in known.items()}
         return {**super().get_config(), "axis": list(self.axis) or None, **lists}
 
     def save_own_variables(self, store: Any) -> None:
@@ -193,8 +193,8 @@ class Normalization(keras.layers.Normalization):
         dtype = wide_dtype(x.dtype, self.variable_dtype)
         x = xp.cast(x, dtype)
         mean, rest, scale = self._parts(dtype)
-        # Near the mean, x - mean is exact, and what the float32 mean lacks comes after. Not before the division:
-        # a compiler may join two constants that are subtracted one after the other.
+        # Near the mean, x - mean is exact, and what the float32 mean lacks comes after; after the division,
+        # as a compiler may join two constants that are subtracted one after the other.
         if invert:
             return (x if rest is None else x + rest / scale) * scale + mean
         y = (x - mean) / scale
@@ -254,7 +254,7 @@ class Normalization(keras.layers.Normalization):
         if self._features is None:
             return None
         if known is not None:
-            return np.broadcast_to(_float64(known), self._features).reshape(self._laid_out)
+            return np.broadcast_to(to_float64(known), self._features).reshape(self._laid_out)
         stored = _read({"mean": self.adapt_mean, "variance": self.adapt_variance}[name])
         values = stored.astype("float64")
         if self._moments is not None:
@@ -298,19 +298,8 @@ class Normalization(keras.layers.Normalization):
         """The input shape of a layer that is built for batches like this one."""
         if batch.ndim == 0:
             raise _bad_data("batches with at least one axis", "a single number")
-        self._check_axes(batch.shape)
+        check_axes(self.axis, batch.shape)
         return batch.shape if 0 in from_zero(self.axis, batch.ndim) else (None, *batch.shape[1:])
-
-    def _check_axes(self, shape: tuple[int | None, ...]) -> None:
-        rank, axes = len(shape), list(self.axis)
-        if any(not -rank <= axis < rank for axis in axes):
-            allowed = f"in [{-rank}, {rank}) for inputs of shape {shape}"
-            raise refusal("Normalization", "axis", allowed, Came(str(axes)))
-        if len(from_zero(axes, rank)) < len(axes):
-            raise refusal("Normalization", "axis", "without repetition", Came(str(axes)))
-        if any(shape[axis] is None for axis in axes):
-            allowed = f"axes of known size for inputs of shape {shape}"
-            raise refusal("Normalization", "axis", allowed, Came(str(axes)))
 
     def _check_shape(self, batch: np.ndarray, expected: tuple[int | None, ...]) -> None:
         kept = from_zero(self.axis, len(expected))
@@ -344,42 +333,6 @@ class Normalization(keras.layers.Normalization):
 
 def _bad_data(allowed: str, came: str) -> ValueError:
     return refusal("Normalization.adapt", "data", allowed, Came(came))
-
-
-def _axes(axis: Any) -> tuple[int, ...]:
-    if axis is None:
-        return ()
-    listed = axis if isinstance(axis, Sequence) and not isinstance(axis, str) else [axis]
-    return tuple(integer("Normalization", "axis", each) for each in listed)
-
-
-def _check_known(mean: Any, variance: Any) -> None:
-    given = {"mean": mean, "variance": variance}
-    for (name, value), other in zip(given.items(), ("variance", "mean"), strict=True):
-        if value is None and given[other] is not None:
-            raise refusal("Normalization", name, f"given together with {other}", value)
-        if value is not None and not _is_finite(value, 0.0 if name == "variance" else -np.inf):
-            allowed = "finite and of at least 0" if name == "variance" else "finite"
-            raise refusal("Normalization", name, allowed, value)
-
-
-def _is_finite(value: Any, low: float) -> bool:
-    try:
-        array = _float64(value)
-    except (TypeError, ValueError):
-        return False
-    return bool(np.isfinite(array).all() and (array >= low).all())
-
-
-def _float64(value: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value, "float64")
-
-
-def _broadcasts(shape: Sequence[int], target: Sequence[int]) -> bool:
-    try:
-        return np.broadcast_shapes(shape, target) == tuple(target)
-    except ValueError:
-        return False
 
 
 def _deviation(variance: np.ndarray) -> np.ndarray:
