@@ -89,3 +89,21 @@ def test_graph_is_compiled_by_xla_tells_it_from_a_plain_one():
     tf.function(look, jit_compile=True)(tf.zeros([]))
     tf.function(lambda x: tf.function(look)(x), jit_compile=True)(tf.zeros([]))
     assert (seen[0], seen[1], seen[-1]) == (False, True, True)
+
+
+def test_unconverted_inputs_come_to_the_layer_as_they_are():
+    class Looker(keras.layers.Layer):
+        def call(self, x):
+            self.seen = type(x)
+            return keras.ops.convert_to_tensor(x)
+
+    looker, x = Looker(), np.ones((2, 3), "float32")
+    looker(x)
+    assert looker.seen is not np.ndarray
+    with private.unconverted_inputs(looker):
+        looker(keras.ops.convert_to_tensor(x))
+        looker._allow_non_tensor_positional_args = True
+        looker(x)
+    assert looker.seen is np.ndarray
+    looker(x)
+    assert looker.seen is not np.ndarray

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -37,3 +39,17 @@ def graph_is_compiled_by_xla(graph: Any) -> bool:
     from tensorflow.python.ops import control_flow_util
 
     return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+@contextmanager
+def unconverted_inputs(layer: keras.layers.Layer) -> Iterator[None]:
+    """Have a layer take its inputs as they are, tensors of another framework too (`_convert_input_args`).
+
+    Keras' own preprocessing layers do so in `Dataset.map`, but cast to the compute type first.
+    """
+    before = layer._convert_input_args
+    layer._convert_input_args = False
+    try:
+        yield
+    finally:
+        layer._convert_input_args = before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,3 +24,9 @@ def shape_fits(shape: Sequence[int | None], expected: Sequence[int | None]) -> b
     return len(shape) == len(expected) and all(
         a is None or b is None or a == b for a, b in zip(shape, expected, strict=True)
     )
+
+
+def is_in_tensorflow_graph(x: Any) -> bool:
+    """Whether x is a tensor of a TensorFlow graph, such as that of `Dataset.map`, whatever Keras' backend."""
+    tf = sys.modules.get("tensorflow")
+    return tf is not None and tf.is_symbolic_tensor(x)
