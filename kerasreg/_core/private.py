@@ -37,3 +37,13 @@ def graph_is_compiled_by_xla(graph: Any) -> bool:
     from tensorflow.python.ops import control_flow_util
 
     return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def set_dropout_masks(cell: keras.layers.Layer, inputs: Any, state: Any) -> None:
+    """Have a recurrent cell use these masks, where it caches its own.
+
+    `_dropout_mask` and `_recurrent_dropout_mask` are what the public `get_dropout_mask` gives and the public
+    `reset_dropout_mask` empties; nothing public fills them but the cell's own draw.
+    """
+    cell._dropout_mask = inputs
+    cell._recurrent_dropout_mask = state
