@@ -68,7 +68,7 @@ class ConcreteDropout(MonteCarlo, keras.layers.Wrapper):
         ValueError: If an argument is not one of the above.
 
     Source:
-        Gal, Hron and Kendall, "Concrete Dropout", 2017, equations 3 and 4, and its appendix.
+        Gal, Hron and Kendall, "Concrete Dropout", 2017.
 
     Example:
         >>> import keras, kerasreg as kr
@@ -166,6 +166,12 @@ class ConcreteDropout(MonteCarlo, keras.layers.Wrapper):
             "temperature": self.temperature,
             "seed": self.seed,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+        """A layer with these arguments."""
+        # Keras' wrapper takes the layer out of the dict that it is given.
+        return super().from_config(dict(config), custom_objects)
 
     def _through(self, inputs: Any) -> Any:
         return ops.cast(self.layer(inputs), self.compute_dtype)

@@ -86,6 +86,13 @@ class _Variational(MonteCarlo):
         with using_masks(self.cell, variational_masks(self.cell, sequences, uniform)):
             return super().call(sequences, initial_state=initial_state, mask=mask, training=True)
 
+    def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+        """Keras' loop, and not its way to cuDNN, which takes one mask, where each gate has its own."""
+        if training and self.cell.implementation == 1 and self.use_cudnn == "auto":
+            mask = mask[0] if keras.tree.is_nested(mask) else mask
+            return keras.layers.RNN.inner_loop(self, sequences, initial_state, mask, training)
+        return super().inner_loop(sequences, initial_state, mask, training)
+
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""
         # Keras leaves these two out, and a copy would run, and drop, in another way.
