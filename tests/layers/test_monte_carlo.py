@@ -87,18 +87,27 @@ def everywhere(make, shape):
     return keras.Model(x, places)
 
 
-def test_with_mc_it_is_noisy_everywhere_and_without_it_is_not(kind, rows):
+def test_it_is_noisy_wherever_it_stands(kind, rows):
     make, shape = FAMILY[kind]
-    for mc in (True, False):
-        model = everywhere(lambda mc=mc: make(mc=mc), shape)
-        first, second = (model.predict(rows, batch_size=8, verbose=0) for _ in range(2))
-        called = model(rows, training=False)
-        for place, y in first.items():
-            assert (y != second[place]).any() == mc, place
-            assert (array(called[place]) != y).any() == mc or not mc, place
-            # Rows of one batch, and batches of one call.
-            assert (y[0] != y[1:8]).any() == mc, place
-            assert (y[:8] != y[8:]).any() == mc, place
+    model = everywhere(lambda: make(mc=True), shape)
+    first, second = (model.predict(rows, batch_size=8, verbose=0) for _ in range(2))
+    called = model(rows, training=False)
+    for place, y in first.items():
+        assert (y != second[place]).any(), place
+        assert (y != array(called[place])).any(), place
+        # Rows of one batch, and batches of one call.
+        assert (y[0] != y[1:8]).any(), place
+        assert (y[:8] != y[8:]).any(), place
+
+
+def test_without_the_argument_it_is_silent_at_inference(kind, rows):
+    make, shape = FAMILY[kind]
+    model = keras.Sequential([keras.Input(shape), make()])
+    first, second = (model.predict(rows, verbose=0) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first[:1], first[-1:])
+    if kind not in ("ConcreteDropout", "LSTM", "GRU"):
+        np.testing.assert_array_equal(first, rows)
 
 
 def test_it_is_noisy_in_evaluate_and_after_a_reload(kind, rows, tmp_path):
@@ -169,11 +178,8 @@ def test_rate_0_is_the_identity_and_draws_nothing(rng):
 
 def test_masks_are_kept(kind, rows):
     make, shape = FAMILY[kind]
-    if kind in ("LSTM", "GRU"):
-        pytest.skip("a recurrent layer without return_sequences ends the mask, as Keras' does")
-    layer = make(mc=True)
-    if not layer.supports_masking:
-        return
+    layer = make(mc=True, **({"return_sequences": True} if kind in ("LSTM", "GRU") else {}))
+    assert layer.supports_masking
     mask = keras.ops.convert_to_tensor(np.ones((ROWS, shape[0]), bool))
     assert layer.compute_mask(keras.ops.convert_to_tensor(rows), mask) is mask
 
