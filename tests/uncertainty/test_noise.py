@@ -73,7 +73,6 @@ def test_noise_is_a_function_of_seed_sample_and_row(kind, rng):
     # The last rows alone are what they were among the others.
     np.testing.assert_allclose(array(sampled(model, x[4:], first_row=4)), plain[4:], rtol=1e-5, atol=1e-6)
     assert len(np.unique(plain.reshape(ROWS, -1).round(5), axis=0)) > (1 if "Path" in kind else ROWS // 2)
-    # The layer's own noise, which mc=True would add, is not there: its numbers go on from call to call.
     if expected is None:
         return
     assert is_stochastic(layer)
@@ -105,8 +104,8 @@ def test_every_step_has_noise_of_its_own_and_a_shared_draw_is_shared():
 
 
 def test_a_recurrent_mask_stays_through_the_sequence():
-    layer = L.SimpleRNN(6, dropout=0.5, activation="linear", return_sequences=True, recurrent_initializer="zeros",
-                        kernel_initializer="identity")  # fmt: skip
+    passing_on = {"activation": "linear", "kernel_initializer": "identity", "recurrent_initializer": "zeros"}
+    layer = L.SimpleRNN(6, dropout=0.5, return_sequences=True, **passing_on)
     y = array(sampled(keras.Sequential([keras.Input((9, 6)), layer]), np.ones((12, 9, 6), "float32")))
     assert set(np.unique(y).tolist()) == {0.0, 2.0}
     np.testing.assert_array_equal(y, np.repeat(y[:, :1], 9, axis=1))
