@@ -30,6 +30,43 @@ NOT_NOUNS = {
 SAMPLES = {
     "layers.BatchNormalization": {"axis": 1, "update_rate": 0.25, "epsilon": 1e-2},
     "layers.Dropout": {"rate": 0.3, "noise_shape": (None, 1), "seed": 3, "mc": True},
+    "layers.GaussianDropout": {"rate": 0.3, "seed": 3, "mc": True},
+    "layers.AlphaDropout": {"rate": 0.3, "noise_shape": (None, 1), "seed": 3, "mc": True},
+    "layers.SpatialDropout1D": {"rate": 0.3, "seed": 3, "name": "drop", "dtype": "float32", "mc": True},
+    **{
+        f"layers.SpatialDropout{rank}D": {
+            "rate": 0.3,
+            "data_format": "channels_first",
+            "seed": 3,
+            "name": "drop",
+            "dtype": "float32",
+            "mc": True,
+        }
+        for rank in (2, 3)
+    },
+    "layers.DropPath": {"rate": 0.3, "scale_by_keep": False, "seed": 3, "mc": True},
+    "layers.DropBlock2D": {
+        "rate": 0.3,
+        "block_size": (2, 3),
+        "normalize": "count",
+        "per_channel": False,
+        "data_format": "channels_first",
+        "seed": 3,
+        "mc": True,
+    },
+    "layers.ConcreteDropout": {
+        "num_examples": 50,
+        "length_scale": 0.1,
+        "loss_scale": 2.0,
+        "initial_rate": 0.3,
+        "temperature": 0.5,
+        "seed": 3,
+        "mc": True,
+    },
+    **{
+        f"layers.{name}": {"units": 3, "dropout": 0.2, "recurrent_dropout": 0.3, "seed": 3, "mc": True}
+        for name in ("LSTM", "GRU")
+    },
     "layers.Normalization": {"axis": (1,), "mean": [1.0], "variance": [4.0], "invert": True},
     "initializers.Calibrated": {
         "activation": "relu",
@@ -89,7 +126,14 @@ SAMPLES = {
 }
 
 # Inputs of layers that do not take rows of features.
-INPUT_SHAPES = {}
+INPUT_SHAPES = {
+    "layers.SpatialDropout1D": (4, 5, 6),
+    "layers.SpatialDropout2D": (4, 5, 6, 3),
+    "layers.SpatialDropout3D": (4, 5, 6, 3, 2),
+    "layers.DropBlock2D": (4, 5, 6, 3),
+    "layers.LSTM": (4, 5, 6),
+    "layers.GRU": (4, 5, 6),
+}
 
 
 def public_classes(*namespaces):
@@ -118,6 +162,8 @@ def sample_arguments(label):
     arguments = dict(SAMPLES.get(label, {}))
     if label == "augment.Pipeline":
         arguments["transforms"] = [kr.augment.RandomFlip(name="mirror"), kr.augment.RandomRotation(5)]
+    if label == "layers.ConcreteDropout":
+        arguments["layer"] = keras.layers.Dense(5, name="dense")
     return arguments
 
 

@@ -66,6 +66,22 @@ def test_set_mask_hangs_what_keras_layers_read(words):
     assert private.get_mask(masked) is not None
 
 
+@pytest.mark.parametrize(("settings", "gates"), [({}, None), ({"recurrent_dropout": 0.5}, 4)])
+def test_set_dropout_masks_fills_what_the_public_methods_give_and_empty(settings, gates):
+    cell = keras.layers.LSTMCell(2, dropout=0.5, **settings)
+    assert getattr(cell, "dropout_mask_count", None) == gates
+    inputs, state = keras.ops.ones((3, 4)), keras.ops.ones((3, 2))
+    mine = [keras.ops.full((3, 4), 7.0)] * (gates or 1)
+    private.set_dropout_masks(cell, mine if gates else mine[0], mine)
+    given = cell.get_dropout_mask(inputs)
+    assert (array(given[0] if gates else given) == 7.0).all()
+    assert (array(cell.get_recurrent_dropout_mask(state)[0]) == 7.0).all()
+    cell.reset_dropout_mask()
+    cell.reset_recurrent_dropout_mask()
+    drawn = cell.get_dropout_mask(inputs)
+    assert set(array(drawn[0] if gates else drawn).ravel().tolist()) <= {0.0, 2.0}
+
+
 def test_every_private_name_is_held_by_a_test():
     functions = {
         name

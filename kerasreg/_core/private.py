@@ -53,3 +53,13 @@ def unconverted_inputs(layer: keras.layers.Layer) -> Iterator[None]:
         yield
     finally:
         layer._convert_input_args = before
+
+
+def set_dropout_masks(cell: keras.layers.Layer, inputs: Any, state: Any) -> None:
+    """Have a recurrent cell use these masks, where it caches its own.
+
+    `_dropout_mask` and `_recurrent_dropout_mask` are what the public `get_dropout_mask` gives and the public
+    `reset_dropout_mask` empties; nothing public fills them but the cell's own draw.
+    """
+    cell._dropout_mask = inputs
+    cell._recurrent_dropout_mask = state

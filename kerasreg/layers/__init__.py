@@ -1,7 +1,28 @@
 """Layers that normalise and layers that add noise."""
 
+from kerasreg.layers.alpha_dropout import AlphaDropout
 from kerasreg.layers.batch_normalization import BatchNormalization
+from kerasreg.layers.concrete_dropout import ConcreteDropout
+from kerasreg.layers.drop_block import DropBlock2D
+from kerasreg.layers.drop_path import DropPath
 from kerasreg.layers.dropout import Dropout
+from kerasreg.layers.gaussian_dropout import GaussianDropout
 from kerasreg.layers.normalization import Normalization
+from kerasreg.layers.recurrent import GRU, LSTM
+from kerasreg.layers.spatial_dropout import SpatialDropout1D, SpatialDropout2D, SpatialDropout3D
 
-__all__ = ["BatchNormalization", "Dropout", "Normalization"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "AlphaDropout",
+    "BatchNormalization",
+    "ConcreteDropout",
+    "DropBlock2D",
+    "DropPath",
+    "Dropout",
+    "GaussianDropout",
+    "Normalization",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+]

@@ -7,12 +7,13 @@ from typing import Any
 
 import keras
 
-from kerasreg._core.arguments import flag, integer, number, refusal
+from kerasreg._core.arguments import integer, refusal
 from kerasreg._core.registry import register
+from kerasreg.layers.monte_carlo import MonteCarloDropout
 
 
 @register
-class Dropout(keras.layers.Dropout):
+class Dropout(MonteCarloDropout, keras.layers.Dropout):
     """Sets each input to 0 with probability p and scales the rest by 1 / (1 - p).
 
     y = x m / (1 - p) with m ~ Bernoulli(1 - p), so that E[y] = x: nothing is left to rescale at test time.
@@ -23,7 +24,8 @@ class Dropout(keras.layers.Dropout):
     Args:
         rate: p, the share of inputs set to 0, in [0, 1).
         noise_shape: The shape of m where it is broadcast, None for an axis of the input's size.
-        seed: A whole number of at least 0 for the same sequence of masks in every run.
+        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers of one
+            kind with one seed draw the same masks, as Keras' do: give each its own, or none.
         mc: Whether the layer drops at inference too.
         **kwargs: `keras.layers.Layer`'s own arguments.
 
@@ -48,23 +50,15 @@ class Dropout(keras.layers.Dropout):
         mc: bool = False,
         **kwargs: Any,
     ):
-        rate = number("Dropout", "rate", rate, 0, 1, open_high=True)
-        seed = None if seed is None else integer("Dropout", "seed", seed, low=0)
-        super().__init__(rate, noise_shape=_noise_shape(noise_shape), seed=seed, **kwargs)
-        self.mc = flag("Dropout", "mc", mc)
-
-    def call(self, inputs: Any, training: bool | None = False) -> Any:
-        """Drop while training, and at inference too where `mc` says so."""
-        return super().call(inputs, training=bool(training) or self.mc)
-
-    def get_config(self) -> dict[str, Any]:
-        """Every argument of the constructor."""
-        return {**super().get_config(), "mc": self.mc}
+        noise_shape = checked_noise_shape(self, noise_shape)
+        super().__init__(rate, noise_shape=noise_shape, seed=seed, mc=mc, **kwargs)
 
 
-def _noise_shape(value: Any) -> tuple[int | None, ...] | None:
+def checked_noise_shape(layer: keras.layers.Layer, value: Any) -> tuple[int | None, ...] | None:
+    """None or sizes of at least 1, None for an axis of the input's size; or an error."""
+    owner = type(layer).__name__
     if value is None:
         return None
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise refusal("Dropout", "noise_shape", "None or a sequence of sizes", value)
-    return tuple(None if size is None else integer("Dropout", "noise_shape", size, low=1) for size in value)
+        raise refusal(owner, "noise_shape", "None or a sequence of sizes", value)
+    return tuple(None if size is None else integer(owner, "noise_shape", size, low=1) for size in value)

@@ -1,13 +1,25 @@
-"""The stochastic layers of Keras, each as a pure function of its input and of where the draw belongs."""
+"""The stochastic layers of Keras and kerasreg, each with noise that belongs to a place.
+
+Three kinds. Most layers hand their input on at inference, so that their noise is a pure function of it
+(`add_noise`). Recurrent layers and `ConcreteDropout` compute something with their noise inside: they are
+called with numbers supplied (`call_with_noise`, which does for every kind). A `TimeDistributed` adds its
+layer's noise, drawn anew for each step.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 from keras import ops
 
-from kerasreg._core.counter_random import Where, normal, uniform
+from kerasreg import layers
+from kerasreg._core.counter_random import Where, normal_from, uniform
+from kerasreg._core.noise_source import Uniform, supply
+from kerasreg._core.private import get_mask, set_mask
+from kerasreg.layers.recurrent import using_masks, variational_masks
 
 _ALPHA_OF_SELU = 1.6732632423543772 * 1.0507009873554805
 _SPATIAL = (keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.layers.SpatialDropout3D)
@@ -18,40 +30,112 @@ def is_stochastic(layer: keras.layers.Layer) -> bool:
 
     A user's own subclass with a `call` of its own is not: its noise may be anything.
     """
-    home = type(layer).call.__module__.partition(".")[0]
-    return isinstance(layer, KINDS) and home in ("keras", "kerasreg")
+    if not _is_known(layer):
+        return False
+    if isinstance(layer, keras.layers.TimeDistributed):
+        # It calls its layer for each step, and Keras' recurrent layers give up supplied masks after a call.
+        return is_stochastic(layer.layer) and not _is_kerases_recurrent(layer.layer)
+    return isinstance(layer, KINDS) or _is_recurrent(layer)
 
 
 def strength(layer: keras.layers.Layer) -> float:
-    """The layer's rate, or its standard deviation."""
-    return layer.stddev if isinstance(layer, keras.layers.GaussianNoise) else layer.rate
+    """The layer's rate as it is now, or its standard deviation; of two rates, the share that either drops."""
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return strength(layer.layer)
+    if isinstance(layer, keras.layers.GaussianNoise):
+        return layer.stddev
+    if isinstance(layer, keras.layers.RNN):
+        return 1.0 - (1.0 - layer.cell.dropout) * (1.0 - layer.cell.recurrent_dropout)
+    if isinstance(layer, layers.ConcreteDropout):
+        return float(ops.convert_to_numpy(layer.rate))
+    return layer.rate
 
 
 def add_noise(layer: keras.layers.Layer, x: Any, where: Where) -> Any:
-    """What the layer would give in training, with the noise that belongs to `where`."""
+    """What a layer that hands x on at inference would give in training, with the noise of `where`."""
+    return _added(layer, x, lambda shape: uniform(shape, where))
+
+
+def call_with_noise(
+    layer: keras.layers.Layer, proceed: Callable[..., Any], args: tuple, kwargs: dict[str, Any], where: Where
+) -> Any:
+    """A stochastic layer's call, of whatever kind, with the noise that belongs to `where`.
+
+    For a handler of `_core.interception.intercept`, with the arguments that it was given. The layer draws
+    nothing by itself, with `mc=True` neither, and its output keeps the mask that the layer gave it.
+    """
+    inner = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
+    if _is_kerases_recurrent(inner):
+        sequences = args[0] if args else kwargs["sequences"]
+        masks = variational_masks(inner.cell, sequences, _counted(where))
+        with using_masks(inner.cell, masks):
+            return proceed(*args, **{**kwargs, "training": True})
+    if isinstance(inner, _INSIDE):
+        with supply(inner, _counted(where)):
+            return proceed(*args, **kwargs)
+    with supply(inner, None):
+        # The layer itself hands its input on here, with the type and the mask that it gives its output.
+        x = proceed(*args, **{**kwargs, "training": False})
+    y = add_noise(layer, x, where)
+    set_mask(y, get_mask(x))
+    return y
+
+
+def _counted(where: Where) -> Uniform:
+    """Numbers for a layer that draws more than once: each draw is a place of its own."""
+    draws = 0
+
+    def next_draw(shape: Sequence[Any]) -> Any:
+        nonlocal draws
+        draws += 1
+        return uniform(shape, replace(where, draw=draws - 1))
+
+    return next_draw
+
+
+def _added(layer: keras.layers.Layer, x: Any, uniform: Uniform) -> Any:
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return _added_to_each_step(layer.layer, x, uniform)
+    if isinstance(layer, _OURS):
+        return layer.noisy(x, uniform)
     for kind, noise in _NOISE.items():
         if isinstance(layer, kind):
-            return ops.cast(noise(layer, x, where), x.dtype)
-    raise TypeError(type(layer))
+            return ops.cast(noise(layer, x, uniform), x.dtype)
+    raise TypeError(f"{type(layer).__name__} has its noise inside; call_with_noise calls it")
 
 
-def _dropout(layer: keras.layers.Layer, x: Any, where: Where) -> Any:
-    keep = ops.cast(uniform(_noise_shape(layer, x), where) >= layer.rate, x.dtype)
+def _added_to_each_step(layer: keras.layers.Layer, x: Any, uniform: Uniform) -> Any:
+    """Steps as rows of their own, whose numbers are still drawn for the row that they belong to."""
+    shape = ops.shape(x)
+    rows, steps = shape[:2]
+
+    def of_steps(wanted: Sequence[Any]) -> Any:
+        # A draw that all rows share has one row.
+        shared = isinstance(wanted[0], int) and wanted[0] == 1
+        u = uniform((1 if shared else rows, steps, *wanted[1:]))
+        u = ops.broadcast_to(u, (rows, steps, *wanted[1:]))
+        return ops.reshape(u, (-1, *wanted[1:]))
+
+    return ops.reshape(_added(layer, ops.reshape(x, (-1, *shape[2:])), of_steps), shape)
+
+
+def _dropout(layer: keras.layers.Layer, x: Any, uniform: Uniform) -> Any:
+    keep = ops.cast(uniform(_noise_shape(layer, x)) >= layer.rate, x.dtype)
     return x * keep / (1.0 - layer.rate)
 
 
-def _gaussian_dropout(layer: keras.layers.Layer, x: Any, where: Where) -> Any:
+def _gaussian_dropout(layer: keras.layers.Layer, x: Any, uniform: Uniform) -> Any:
     std = (layer.rate / (1.0 - layer.rate)) ** 0.5
-    return x * ops.cast(1.0 + std * normal(ops.shape(x), where), x.dtype)
+    return x * ops.cast(1.0 + std * normal_from(uniform(ops.shape(x))), x.dtype)
 
 
-def _gaussian_noise(layer: keras.layers.Layer, x: Any, where: Where) -> Any:
-    return x + ops.cast(layer.stddev * normal(ops.shape(x), where), x.dtype)
+def _gaussian_noise(layer: keras.layers.Layer, x: Any, uniform: Uniform) -> Any:
+    return x + ops.cast(layer.stddev * normal_from(uniform(ops.shape(x))), x.dtype)
 
 
-def _alpha_dropout(layer: keras.layers.Layer, x: Any, where: Where) -> Any:
+def _alpha_dropout(layer: keras.layers.Layer, x: Any, uniform: Uniform) -> Any:
     rate, low = layer.rate, -_ALPHA_OF_SELU
-    keep = uniform(_noise_shape(layer, x), where) >= rate
+    keep = uniform(_noise_shape(layer, x)) >= rate
     # Scale and shift that give back mean 0 and variance 1 (Klambauer et al., 2017, section 4).
     scale = ((1.0 - rate) * (1.0 + rate * low**2)) ** -0.5
     return scale * ops.where(keep, x, ops.cast(low, x.dtype)) - scale * low * rate
@@ -70,6 +154,19 @@ def _noise_shape(layer: keras.layers.Layer, x: Any) -> tuple[Any, ...]:
     return tuple(size if wanted is None else wanted for size, wanted in zip(shape, given, strict=True))
 
 
+def _is_known(layer: keras.layers.Layer) -> bool:
+    """Whether the layer's call is Keras' or kerasreg's, and not a user's own."""
+    return type(layer).call.__module__.partition(".")[0] in ("keras", "kerasreg")
+
+
+def _is_recurrent(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.RNN) and isinstance(layer.cell, _CELLS) and _is_known(layer.cell)
+
+
+def _is_kerases_recurrent(layer: keras.layers.Layer) -> bool:
+    return _is_recurrent(layer) and not isinstance(layer, _INSIDE)
+
+
 # Keras derives its spatial dropouts from Dropout.
 _NOISE = {
     keras.layers.GaussianDropout: _gaussian_dropout,
@@ -77,4 +174,7 @@ _NOISE = {
     keras.layers.AlphaDropout: _alpha_dropout,
     keras.layers.Dropout: _dropout,
 }
-KINDS = tuple(_NOISE)
+_OURS = (layers.DropPath, layers.DropBlock2D)
+_CELLS = (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell)
+_INSIDE = (layers.LSTM, layers.GRU, layers.ConcreteDropout)
+KINDS = (*_NOISE, *_OURS, *_INSIDE)

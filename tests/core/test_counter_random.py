@@ -8,8 +8,8 @@ from scipy import stats
 from kerasreg._core.counter_random import Where, normal, uniform
 
 
-def draw(shape, seed=0, stream=0, sample=0, first_row=0, kind=uniform):
-    return keras.ops.convert_to_numpy(kind(shape, Where(seed, stream, sample, first_row)))
+def draw(shape, seed=0, stream=0, sample=0, first_row=0, number=0, kind=uniform):
+    return keras.ops.convert_to_numpy(kind(shape, Where(seed, stream, sample, first_row, number)))
 
 
 @pytest.mark.parametrize("width", [1, 3, 4, 7])
@@ -20,7 +20,7 @@ def test_a_row_has_its_numbers_whatever_batch_it_is_in(width):
 
 def test_every_part_of_the_place_matters():
     base = draw((50, 8))
-    for other in ({"seed": 1}, {"stream": 1}, {"sample": 1}, {"first_row": 50}):
+    for other in ({"seed": 1}, {"stream": 1}, {"sample": 1}, {"first_row": 50}, {"number": 1}):
         changed = draw((50, 8), **other)
         assert abs(np.corrcoef(base.ravel(), changed.ravel())[0, 1]) < 0.2
         assert not np.intersect1d(base, changed).size > 4

@@ -26,7 +26,9 @@ SWAP = """
     from keras.src import layers
     import kerasreg as kr
 
-    layers.{name} = keras.layers.{name} = kr.layers.{name}
+    for name in {names}:
+        setattr(layers, name, getattr(kr.layers, name))
+        setattr(keras.layers, name, getattr(kr.layers, name))
 
     words, plain = {words}, unittest.TestCase.assertRaisesRegex
 
@@ -36,49 +38,51 @@ SWAP = """
     unittest.TestCase.assertRaisesRegex = assert_raises
 """
 
-# Every test is run but these.
-OURS_DIFFERS = {
-    "BatchNormalization": {},
-    "Normalization": {
+DROPOUTS = ("dropout", "spatial_dropout", "gaussian_dropout", "alpha_dropout")
+
+# Our classes, the files that test Keras', the tests left out, and how many stay.
+OWN = {
+    "BatchNormalization": (["BatchNormalization"], ["normalization.batch_normalization_test"], "", 30),
+    "Normalization": (
+        ["Normalization"],
+        ["preprocessing.normalization_test"],
         # Wants a TypeError for batches that are numbers; every refusal of ours is a ValueError.
-        "test_adapt_iterable_batch_without_shape_raises": "ValueError",
-    },
+        "not test_adapt_iterable_batch_without_shape_raises",
+        25,
+    ),
+    "dropout": (
+        [
+            "AlphaDropout",
+            "Dropout",
+            "GaussianDropout",
+            "SpatialDropout1D",
+            "SpatialDropout2D",
+            "SpatialDropout3D",
+        ],
+        [f"regularization.{name}_test" for name in DROPOUTS],
+        # These look for the words of Keras' errors.
+        "not (rate or noise_shape_non or noise_shape_invalid or noise_shape_negative or noise_shape_zero)",
+        18,
+    ),
+    "recurrent": (["GRU", "LSTM"], ["rnn.gru_test", "rnn.lstm_test"], "", 12),
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "module", "fewest"),
-    [
-        ("BatchNormalization", "normalization.batch_normalization_test", 30),
-        ("Normalization", "preprocessing.normalization_test", 25),
-    ],
-)
-def test_keras_own_tests_pass_with_our_layer(name, module, fewest, tmp_path):
-    own = f"keras.src.layers.{module}"
-    if importlib.util.find_spec(own) is None:
+@pytest.mark.parametrize("part", OWN)
+def test_keras_own_tests_pass_with_our_layers(part, tmp_path):
+    names, files, chosen, fewest = OWN[part]
+    own = [f"keras.src.layers.{file}" for file in files]
+    if importlib.util.find_spec(own[0]) is None:
         # Keras ships its tests since 3.10 or so; before that, there is nothing to run.
         assert tuple(map(int, keras.__version__.split(".")[:2])) < (3, 12)
         return
-    plugin = textwrap.dedent(SWAP).format(name=name, words=WORDS)
-    (tmp_path / "swap_plugin.py").write_text(plugin)
-    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-c",
-        os.devnull,
-        "-q",
-        "-p",
-        "swap_plugin",
-        "-p",
-        "no:cacheprovider",
-    ]
-    differs = OURS_DIFFERS[name]
-    chosen = ["-k", " and ".join(f"not {test}" for test in differs)] if differs else []
+    (tmp_path / "swap_plugin.py").write_text(textwrap.dedent(SWAP).format(names=names, words=WORDS))
+    # Behind the folder of the plugin, whatever this process found kerasreg with.
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-m", "pytest", "-c", os.devnull, "-q", "-p", "swap_plugin"]
     done = subprocess.run(
-        [*command, *chosen, "--pyargs", own],
+        [*command, "-p", "no:cacheprovider", "-k", chosen, "--pyargs", *own],
         cwd=Path(tmp_path),
         env=environment,
         capture_output=True,
