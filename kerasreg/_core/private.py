@@ -37,3 +37,14 @@ def graph_is_compiled_by_xla(graph: Any) -> bool:
     from tensorflow.python.ops import control_flow_util
 
     return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def graph_nodes(model: keras.Model) -> list[Any]:
+    """The calls that a Functional model is made of, in the order in which they run (`_nodes_by_depth`).
+
+    Each has `operation`, `arguments` with `args` and `kwargs`, and `output_tensors`. The lists that a layer
+    keeps of its own calls hold those of every other model too; nothing public says which are this model's.
+    """
+    by_depth = model._nodes_by_depth
+    nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    return [node for node in nodes if not node.is_input]
