@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
 from kerasreg._core.interception import intercept
+from kerasreg._core.paths import layer_paths
 from kerasreg._core.private import get_mask, set_mask
+from kerasreg._core.pure_call import compile_pure
 from kerasreg._core.tensors import shape_fits, wide_dtype
 from kerasreg._core.tracing import current_trace
 from kerasreg.batch_norm.kinds import calls_as_keras_does
@@ -19,33 +22,66 @@ from kerasreg.layers.batch_moments import BatchMoments, batch_moments
 Figures = dict[str, list[BatchMoments]]
 
 
-def measuring_pass(model: keras.Model, paths: Mapping[keras.layers.Layer, str]) -> Callable[[Any], Figures]:
-    """A function from a batch to the moments of what reaches the layers in `paths`, one for each call.
+class Measuring:
+    """A compiled pass over a batch, in which batch norms normalise with the batch and are measured.
 
-    These layers normalise with the batch, all else is in inference mode: no dropout, no augmentation. A layer
-    that runs inside a loop or a function transform is not seen.
+    All else is in inference mode: no dropout, no augmentation. Each shape of a batch is compiled once, for as
+    long as the model, its layers and which of them are frozen stay.
+
+    Args:
+        model: A built model.
+        paths: The batch norms to measure, with their paths.
+
+    Attributes:
+        hidden: Paths of layers that were called inside a loop or a function transform, which no value leaves.
     """
-    takes_training = "training" in inspect.signature(model.call).parameters
-    arguments = {"training": False} if takes_training else {}
 
-    def measure(x: Any) -> Figures:
+    _kept: ClassVar[weakref.WeakKeyDictionary[keras.Model, Measuring]] = weakref.WeakKeyDictionary()
+
+    @classmethod
+    def of(cls, model: keras.Model, paths: Mapping[keras.layers.Layer, str]) -> Measuring:
+        """The model's pass, made anew where its layers have changed since."""
+        layers = [(layer, type(layer), layer in paths) for layer in layer_paths(model)]
+        kept = cls._kept.get(model)
+        if kept is None or kept._layers != layers:
+            kept = cls._kept[model] = cls(model, paths)
+            kept._layers = layers
+        return kept
+
+    def __init__(self, model: keras.Model, paths: Mapping[keras.layers.Layer, str]):
+        # Weak: what is kept for a model must not keep the model.
+        self._model = weakref.ref(model)
+        self._paths = dict(paths)
+        self._layers: list[tuple[keras.layers.Layer, type, bool]] = []
+        takes_training = "training" in inspect.signature(model.call).parameters
+        self._arguments = {"training": False} if takes_training else {}
+        self._compiled = compile_pure(model, self._measure)
+        self.hidden: set[str] = set()
+
+    def __call__(self, x: Any) -> Figures:
+        """From each layer's path to the moments of what reaches it in a batch, one for each call."""
+        return self._compiled(x)
+
+    def _measure(self, x: Any) -> Figures:
         figures: Figures = {}
         trace = current_trace()
 
         def handler(
             layer: keras.layers.Layer, proceed: Callable[..., Any], args: tuple, kwargs: dict
         ) -> Any:
-            if layer not in paths or current_trace() != trace:
+            path = self._paths.get(layer)
+            if path is None:
+                return proceed(*args, **kwargs)
+            if current_trace() != trace:
+                self.hidden.add(path)
                 return proceed(*args, **kwargs)
             found, outputs = _normalize(layer, proceed, args, kwargs)
-            figures.setdefault(paths[layer], []).append(found)
+            figures.setdefault(path, []).append(found)
             return outputs
 
         with intercept(handler):
-            model(x, **arguments)
+            self._model()(x, **self._arguments)
         return figures
-
-    return measure
 
 
 def _normalize(

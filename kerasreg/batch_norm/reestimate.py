@@ -9,9 +9,8 @@ import numpy as np
 
 from kerasreg._core.arguments import Came, integer, refusal
 from kerasreg._core.model_inputs import ModelInputs
-from kerasreg._core.pure_call import compile_pure
 from kerasreg.batch_norm.finding import batch_norms, is_frozen, listing
-from kerasreg.batch_norm.measuring import Figures, measuring_pass
+from kerasreg.batch_norm.measuring import Figures, Measuring
 from kerasreg.batch_norm.progress import Progress
 from kerasreg.batch_norm.reestimation import Reestimation
 from kerasreg.batch_norm.statistics import assign_all, new_values, numpy_of
@@ -96,8 +95,10 @@ def reestimate(
         came = Came(f"only frozen ones, {listing(paths.values())}")
         raise refusal("reestimate", "model", "a model with a batch norm that is not frozen", came, remedy)
     inputs = ModelInputs("reestimate", data, batch_size, steps)
-    pool, batches = _pool(model, measured, inputs, verbose)
+    measure = Measuring.of(model, measured)
+    pool, batches = _pool(measure, measured, inputs, verbose)
     missing = [path for path in measured.values() if path not in pool or not (pool[path].count > 0).all()]
+    missing = [path for path in measured.values() if path in {*missing, *measure.hidden}]
     if missing:
         allowed = "a model whose every batch norm is called with values, outside of loops"
         remedy = "freeze those that inference does not use, with layer.trainable = False"
@@ -109,10 +110,9 @@ def reestimate(
 
 
 def _pool(
-    model: keras.Model, paths: dict[keras.layers.Layer, str], inputs: ModelInputs, verbose: bool | str
+    measure: Measuring, paths: dict[keras.layers.Layer, str], inputs: ModelInputs, verbose: bool | str
 ) -> tuple[dict[str, Moments], int]:
     """Each layer's moments over all batches, and how many batches there were."""
-    measure = compile_pure(model, measuring_pass(model, paths))
     pool: dict[str, Moments] = {}
     batches = 0
     progress = Progress(inputs.total, verbose)

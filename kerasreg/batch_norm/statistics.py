@@ -27,7 +27,9 @@ def new_values(
         if getattr(layer, "moving_stddev", None) is not None:
             values.append((layer.moving_stddev, deviation))
     values += [(w, np.asarray(batches)) for w in layer.weights if w.name == "averaged_batches"]
-    return [(weight, value.astype(_numpy_dtype(weight))) for weight, value in values]
+    # `assign_all` looks for what does not fit.
+    with np.errstate(over="ignore"):
+        return [(weight, value.astype(numpy_of(weight).dtype)) for weight, value in values]
 
 
 def assign_all(owner: str, values: list[tuple[keras.Variable, np.ndarray]]) -> None:
@@ -51,6 +53,3 @@ def numpy_of(weight: Any) -> np.ndarray:
     """A variable's value."""
     return np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(weight)))
 
-
-def _numpy_dtype(weight: keras.Variable) -> np.dtype:
-    return numpy_of(weight).dtype

@@ -41,7 +41,9 @@ class FrozenStatistics:
         frozen = config.pop("frozen")
         was = _find_class(cls, frozen["class"])
         layer = was.from_config(config)
-        freeze(layer, affine_held=frozen["affine_held"])
+        freeze(layer, affine_held=False)
+        # Its config has switched it off already.
+        layer.affine_held = frozen["affine_held"]
         return layer
 
 
