@@ -76,7 +76,13 @@ def graph_calls(model: keras.Model) -> list[Call]:
     if isinstance(model, keras.Sequential):
         functional = keras.Model(model.inputs, model.outputs)
     return [
-        Call(node.operation, node.arguments.args, node.arguments.kwargs, node.input_tensors, node.output_tensors)
+        Call(
+            node.operation,
+            node.arguments.args,
+            node.arguments.kwargs,
+            node.input_tensors,
+            node.output_tensors,
+        )
         for node in graph_nodes(functional)
     ]
 
@@ -197,7 +203,11 @@ class _Gap:
 
 
 def _call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    return _first(layer.layer, args, kwargs) if isinstance(layer, _Gap) else layer(*args, **kwargs)
+    if isinstance(layer, _Gap):
+        return _first(layer.layer, args, kwargs)
+    # Keras notes down what it adds to a call by itself; another layer need not take it.
+    takes = inspect.signature(layer.call).parameters
+    return layer(*args, **{k: v for k, v in kwargs.items() if k in takes or k not in ("mask", "training")})
 
 
 def _first(operation: Any, args: tuple, kwargs: dict) -> Any:

@@ -27,7 +27,9 @@ def batch_norms(owner: str, model: Any) -> dict[keras.layers.BatchNormalization,
     paths = layer_paths(model)
     found = {layer: path for layer, path in paths.items() if is_batch_norm(layer)}
     if not found:
-        came = Came(f"the layers {listing(f'{path} ({type(layer).__name__})' for layer, path in paths.items())}")
+        came = Came(
+            f"the layers {listing(f'{path} ({type(layer).__name__})' for layer, path in paths.items())}"
+        )
         raise refusal(owner, "model", "a model with a BatchNormalization", came)
     unbuilt = [path for layer, path in found.items() if not layer.built]
     if unbuilt:

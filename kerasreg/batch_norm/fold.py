@@ -18,9 +18,7 @@ from kerasreg.batch_norm.fold_report import FoldReport
 def fold_batch_norm(model: keras.Model, report: Literal[False] = False) -> keras.Model: ...
 @overload
 def fold_batch_norm(model: keras.Model, report: Literal[True]) -> tuple[keras.Model, FoldReport]: ...
-def fold_batch_norm(
-    model: keras.Model, report: bool = False
-) -> keras.Model | tuple[keras.Model, FoldReport]:
+def fold_batch_norm(model: keras.Model, report: bool = False) -> keras.Model | tuple[keras.Model, FoldReport]:
     """A new model that predicts the same, without the batch norms that a linear layer can do the work of.
 
     At inference a batch norm is y = s x + t with s = gamma / sqrt(sigma^2 + epsilon), t = beta - mu s. Behind
@@ -35,7 +33,7 @@ def fold_batch_norm(
     norm. Others stay, and `report=True` says which, and why.
 
     The model itself is untouched, and shares no weight with the new one, which keeps the layers' names and,
-    where the outputs' names may matter, has an `Identity` in the place of a last batch norm. It is compiled
+    where the outputs' names may matter, has a linear `Activation` in the place of a last batch norm. It is compiled
     as the model was, with a new optimizer. Fold what is to be deployed: the new model trains differently, and
     its regularizers look at the new weights.
 
@@ -77,5 +75,12 @@ def fold_batch_norm(
     folded = rebuilt("fold_batch_norm", model, plan.replace)
     if not report:
         return folded
-    gone = {found[bn]: ", ".join(paths[layer] for layer in plan.folded[bn]) for bn in found if bn in plan.folded}
-    return folded, FoldReport(gone, {path: plan.left[bn] for bn, path in found.items() if bn in plan.left})
+    gone = {
+        found[norm]: ", ".join(path for layer, path in paths.items() if layer in into)
+        for norm, into in plan.folded.items()
+    }
+    # In the model's order, not in that of folding.
+    gone = {path: gone[path] for path in found.values() if path in gone}
+    return folded, FoldReport(
+        gone, {path: plan.left[norm] for norm, path in found.items() if norm in plan.left}
+    )

@@ -53,7 +53,7 @@ class FoldPlan:
             return None
         if layer in self._outputs:
             # Losses and metrics know a model's output by the name of its last layer.
-            return Replacement(keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy))
+            return Replacement(keras.layers.Activation("linear", name=layer.name, dtype=layer.dtype_policy))
         return REMOVED
 
     def _try(self, layer: keras.layers.BatchNormalization) -> bool:

@@ -69,7 +69,9 @@ class Linear:
             if label is None or label not in labels:
                 raise CannotFold(f"its axis is none of the kernel of {self.name} ({layer.equation})")
             self._kernels = [scaled_kernel(kernel, labels, label, scale)]
-            self._bias, self._bias_axes = scaled_bias(self._bias, self._bias_axes, label, affine, axis, rank, layer)
+            self._bias, self._bias_axes = scaled_bias(
+                self._bias, self._bias_axes, label, affine, axis, rank, layer
+            )
             return
         self._need_features_at(axis, rank)
         *first, last = self._kernels
@@ -95,17 +97,23 @@ class Linear:
         self._need_features_at(axis, rank)
         if shift.any():
             if isinstance(layer, _TRANSPOSE):
-                raise CannotFold(f"at the borders {self.name} sums fewer of its outputs, and its shift is not 0")
+                raise CannotFold(
+                    f"at the borders {self.name} sums fewer of its outputs, and its shift is not 0"
+                )
             padding = getattr(layer, "padding", "valid")
             if padding != "valid" and any(size > 1 for size in layer.kernel_size):
-                raise CannotFold(f"{self.name} pads its output with zeros (padding='{padding}'), and its shift is not 0")
+                raise CannotFold(
+                    f"{self.name} pads its output with zeros (padding='{padding}'), and its shift is not 0"
+                )
         first, *rest = self._kernels
         spread = (_grouped if isinstance(layer, _CONV) else _as_rows)(first, layer)
         if isinstance(layer, _TRANSPOSE):
             self._kernels = [first * scale]
             return
         moved = first * spread(shift)
-        constant = moved.sum(axis=tuple(range(first.ndim - 1 - isinstance(layer, (*_DEPTHWISE, *_SEPARABLE)))))
+        constant = moved.sum(
+            axis=tuple(range(first.ndim - 1 - isinstance(layer, (*_DEPTHWISE, *_SEPARABLE))))
+        )
         constant = constant.reshape(-1)
         if isinstance(layer, _SEPARABLE):
             constant = constant @ rest[0].reshape(rest[0].shape[-2:])

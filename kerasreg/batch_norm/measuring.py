@@ -66,9 +66,7 @@ class Measuring:
         figures: Figures = {}
         trace = current_trace()
 
-        def handler(
-            layer: keras.layers.Layer, proceed: Callable[..., Any], args: tuple, kwargs: dict
-        ) -> Any:
+        def handler(layer: keras.layers.Layer, proceed: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
             path = self._paths.get(layer)
             if path is None:
                 return proceed(*args, **kwargs)

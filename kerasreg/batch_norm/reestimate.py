@@ -39,8 +39,8 @@ def reestimate(
     variance of its batch, as a whole, whatever `virtual_batch_size`, `renorm` or `normalize_with` say, and all
     else is in inference mode: dropout is off (unless it is on at inference too, with `mc=True`), augmentation
     layers pass their input on. A deeper layer's inputs are thus normalised batch by batch, as in training,
-    and its statistics depend slightly on the batch size: take that of training, or a larger one. Batches merge
-    by their counts, means and squared deviations, so a short last batch counts by its rows; masked positions
+    and its statistics depend slightly on the batch size: take that of training, or a larger one. Batches
+    merge by their counts, means and squared deviations, so a short last batch counts by its rows; masked positions
     do not count; a layer that is called several times pools its calls. Batch norms that are frozen, by
     `freeze_batch_norm` or `trainable = False`, normalise with their statistics and keep them.
 
@@ -67,7 +67,7 @@ def reestimate(
     Raises:
         ValueError: If `model` is not a built model with a batch norm that is not frozen; if a batch norm is
             not reached, or runs inside a loop whose values cannot leave it; if a value that reaches a batch
-            norm is not finite; if there is no data, or no end of it; or if an argument is not one of the above.
+            norm is not finite; if there is no data, or no end of it; or if an argument is not one of these.
 
     Source:
         Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 3; Chan, Golub and LeVeque, "Updating
@@ -102,7 +102,9 @@ def reestimate(
     if missing:
         allowed = "a model whose every batch norm is called with values, outside of loops"
         remedy = "freeze those that inference does not use, with layer.trainable = False"
-        raise refusal("reestimate", "model", allowed, Came(f"none that could be seen for {listing(missing)}"), remedy)
+        raise refusal(
+            "reestimate", "model", allowed, Came(f"none that could be seen for {listing(missing)}"), remedy
+        )
     rows = tuple(_row(layer, path, pool[path]) for layer, path in measured.items())
     values = [value for layer, path in measured.items() for value in new_values(layer, pool[path], batches)]
     assign_all("reestimate", values)
@@ -138,7 +140,9 @@ def _moments(call: Any) -> Moments:
 
 
 def _row(layer: keras.layers.BatchNormalization, path: str, found: Moments) -> dict[str, Any]:
-    old_mean, old_variance = (numpy_of(w).astype("float64") for w in (layer.moving_mean, layer.moving_variance))
+    old_mean, old_variance = (
+        numpy_of(w).astype("float64") for w in (layer.moving_mean, layer.moving_variance)
+    )
     variance = found.variance + layer.epsilon
     shift = np.sqrt(np.mean(np.square(found.mean - old_mean) / variance))
     ratio = np.exp(np.mean(np.log(variance) - np.log(np.maximum(old_variance, 0.0) + layer.epsilon)))

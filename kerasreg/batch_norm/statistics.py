@@ -52,4 +52,3 @@ def assign_all(owner: str, values: list[tuple[keras.Variable, np.ndarray]]) -> N
 def numpy_of(weight: Any) -> np.ndarray:
     """A variable's value."""
     return np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(weight)))
-

@@ -48,7 +48,8 @@ def check(model, rng, folded_into, shape=None, left=(), tolerance=1e-5):
     before = model.get_weights()
     folded, report = kr.fold_batch_norm(model, report=True)
     x = keras.tree.map_structure(
-        lambda t: rng.normal(size=(3, *t.shape[1:])).astype("float32"), model.inputs if shape is None else shape
+        lambda t: rng.normal(size=(3, *t.shape[1:])).astype("float32"),
+        model.inputs if shape is None else shape,
     )
     x = x[0] if isinstance(x, list) and len(x) == 1 else x
     assert_same_outputs(model, folded, x, tolerance)
@@ -80,8 +81,11 @@ BEHIND = {
     "Conv3DTranspose": ((3, 3, 3, 2), lambda: L.Conv3DTranspose(3, 2, use_bias=False, name="linear")),
     "EinsumDense": ((3, 5), lambda: L.EinsumDense("abc,cd->abd", (3, 4), name="linear")),
     "EinsumDense bias": ((3, 5), lambda: L.EinsumDense("abc,cd->abd", (3, 4), bias_axes="bd", name="linear")),
-    "EinsumDense heads": ((3, 5), lambda: L.EinsumDense("abc,cde->abde", (3, 2, 4), bias_axes="d", name="linear")),
-    "EinsumDense dots": ((3, 5), lambda: L.EinsumDense("...x,xy->...y", (3, 4), name="linear")),
+    "EinsumDense heads": (
+        (3, 5),
+        lambda: L.EinsumDense("abc,cde->abde", (3, 2, 4), bias_axes="d", name="linear"),
+    ),
+    "EinsumDense dots": ((3, 5), lambda: L.EinsumDense("...x,xy->...y", 4, bias_axes="y", name="linear")),
 }
 
 
@@ -90,7 +94,7 @@ def test_behind_every_linear_layer(rng, kind):
     shape, make = BEHIND[kind]
     folded, _ = check(chain(shape, make(), BN(name="bn"), L.ReLU()), rng, {"bn": "linear"})
     assert type(folded) is keras.Sequential
-    assert [layer.name for layer in folded.layers][0] == "linear"
+    assert folded.layers[0].name == "linear"
 
 
 def test_a_bias_along_other_axes_than_the_batch_norm(rng):
@@ -101,7 +105,10 @@ def test_a_bias_along_other_axes_than_the_batch_norm(rng):
 BEFORE = {
     "Dense": ((5,), lambda: L.Dense(4, "relu", name="linear")),
     "Conv1D": ((8, 4), lambda: L.Conv1D(4, 3, groups=2, dilation_rate=2, name="linear")),
-    "Conv2D": ((6, 6, 6), lambda: L.Conv2D(6, 3, 2, groups=3, use_bias=False, activation="tanh", name="linear")),
+    "Conv2D": (
+        (6, 6, 6),
+        lambda: L.Conv2D(6, 3, 2, groups=3, use_bias=False, activation="tanh", name="linear"),
+    ),
     "Conv2D 1x1 same": ((5, 5, 3), lambda: L.Conv2D(2, 1, 2, padding="same", name="linear")),
     "DepthwiseConv2D": ((6, 6, 3), lambda: L.DepthwiseConv2D(3, depth_multiplier=2, name="linear")),
     "SeparableConv2D": ((6, 6, 3), lambda: L.SeparableConv2D(4, 3, depth_multiplier=2, name="linear")),
@@ -131,20 +138,34 @@ def test_through_flatten_and_pooling_and_into_several_layers(rng):
     flat = L.Dense(2, name="flat")(L.Flatten()(h))
     pooled = L.Dense(2, name="pooled")(L.GlobalAveragePooling2D()(h))
     conv = L.Conv2D(2, 2, name="conv")(h)
-    check(keras.Model(x, [flat, pooled, conv]), rng, {"bn": "flat, pooled, conv"})
+    folded, report = kr.fold_batch_norm(scramble(keras.Model(x, [flat, pooled, conv]), rng), report=True)
+    assert sorted(report.folded["bn"].split(", ")) == ["conv", "flat", "pooled"]
+    assert left_in(folded) == []
+    check(keras.Model(x, [flat, pooled, conv]), rng, report.folded)
 
 
-@pytest.mark.parametrize("options", [{"scale": False}, {"center": False}, {"epsilon": 0.5}, {"momentum": 0.1}])
+@pytest.mark.parametrize(
+    "options", [{"scale": False}, {"center": False}, {"epsilon": 0.5}, {"momentum": 0.1}]
+)
 def test_options_of_the_batch_norm(rng, options):
     for batch_norm in (BN, kr.layers.BatchNormalization):
         check(chain((4,), L.Dense(3, name="d"), batch_norm(name="bn", **options)), rng, {"bn": "d"})
 
 
 def test_several_in_a_row_and_frozen_ones(rng):
-    model = chain((4,), L.Dense(3, name="a"), BN(name="b"), BN(name="c"), L.ReLU(), BN(name="d"), BN(name="e"), L.Dense(2, name="f"))
+    model = chain(
+        (4,),
+        L.Dense(3, name="a"),
+        BN(name="b"),
+        BN(name="c"),
+        L.ReLU(),
+        BN(name="d"),
+        BN(name="e"),
+        L.Dense(2, name="f"),
+    )
     kr.freeze_batch_norm(model)
     folded, report = check(model, rng, {"b": "a", "c": "a", "d": "f", "e": "f"})
-    assert [layer.name for layer in folded.layers][:1] == ["a"]
+    assert folded.layers[0].name == "a"
     assert str(report).splitlines()[0] == "4 of 4 batch norms folded"
 
 
@@ -202,7 +223,7 @@ def test_nested_models_keep_their_form(rng):
     folded, _ = check(model, rng, {"base/bn": "base/d", "block/bn": "block/d"}, {"a": a, "b": b})
     assert [layer.name for layer in folded.layers] == [layer.name for layer in model.layers]
     assert type(folded.get_layer("block")) is keras.Sequential
-    assert [layer.name for layer in folded.get_layer("block").layers] == ["d", "re_lu"] or True
+    assert [type(layer) for layer in folded.get_layer("block").layers] == [L.Dense, L.ReLU]
     assert set(folded.output) == {"first", "second"}
 
 
@@ -283,23 +304,56 @@ def forked():
 
 
 STAYS = {
-    "activation": (lambda: chain((4,), L.Dense(3, "relu", name="dense"), BN(name="bn")), "dense' has the activation relu; its output leaves the model"),
-    "relu": (lambda: chain((4,), L.Dense(3), L.ReLU(name="r"), BN(name="bn")), "its input comes from ReLU 'r'"),
-    "dropout": (lambda: chain((4,), L.ReLU(), BN(name="bn"), L.Dropout(0.5, name="drop"), L.Dense(2)), "its output goes to Dropout 'drop'"),
-    "padding": (lambda: chain((4, 4, 2), BN(name="bn"), L.Conv2D(2, 3, padding="same", name="c")), "its input is an input of the model; Conv2D 'c' pads"),
-    "transposed": (lambda: chain((4, 4, 2), BN(name="bn"), L.Conv2DTranspose(2, 3, name="c")), "Conv2DTranspose 'c' sums fewer"),
-    "axis": (lambda: chain((4, 4, 3), L.Conv2D(3, 1, name="c"), BN(1, name="bn")), "its axis is 1, the features of Conv2D 'c' are at 3"),
-    "einsum axis": (lambda: chain((4, 3), L.EinsumDense("abc,cd->abd", (4, 2), name="e"), BN(1, name="bn")), "none of the kernel of EinsumDense 'e'"),
+    "activation": (
+        lambda: chain((4,), L.Dense(3, "relu", name="dense"), BN(name="bn")),
+        "dense' has the activation relu; its output leaves the model",
+    ),
+    "relu": (
+        lambda: chain((4,), L.Dense(3), L.ReLU(name="r"), BN(name="bn")),
+        "its input comes from ReLU 'r'",
+    ),
+    "dropout": (
+        lambda: chain((4,), L.ReLU(), BN(name="bn"), L.Dropout(0.5, name="drop"), L.Dense(2)),
+        "its output goes to Dropout 'drop'",
+    ),
+    "padding": (
+        lambda: chain((4, 4, 2), BN(name="bn"), L.Conv2D(2, 3, padding="same", name="c")),
+        "its input is an input of the model; Conv2D 'c' pads",
+    ),
+    "transposed": (
+        lambda: chain((4, 4, 2), BN(name="bn"), L.Conv2DTranspose(2, 3, name="c")),
+        "Conv2DTranspose 'c' sums fewer",
+    ),
+    "axis": (
+        lambda: chain((4, 4, 3), L.Conv2D(3, 1, name="c"), BN(1, name="bn")),
+        "its axis is 1, the features of Conv2D 'c' are at 3",
+    ),
+    "einsum axis": (
+        lambda: chain((4, 3), L.EinsumDense("abc,cd->abd", (4, 2), name="e"), BN(1, name="bn")),
+        "none of the kernel of EinsumDense 'e'",
+    ),
     "shared dense": (shared_dense, "Dense 'dense' is called elsewhere too"),
     "shared norm": (shared_norm, "it is shared by several layers"),
-    "two consumers": (two_consumers, "the output of Dense 'dense' is used elsewhere too; its output goes to Add 'add'"),
+    "two consumers": (
+        two_consumers,
+        "the output of Dense 'dense' is used elsewhere too; its output goes to Add 'add'",
+    ),
     "an output too": (an_output_too, "the output of Dense 'dense' leaves the model too"),
     "forked": (forked, "its output goes to Activation 'act'"),
     "training": (training_call, "called with training=True"),
     "own norm": (lambda: chain((4,), L.Dense(3), Doubling(name="bn")), "Doubling has a call of its own"),
-    "own dense": (lambda: chain((4,), Squaring(3, name="s"), BN(name="bn")), "its input comes from Squaring 's'"),
-    "types": (lambda: chain((4,), L.Dense(3), BN(name="bn", dtype="float16")), "its input is float32, its output float16"),
-    "regularizer": (lambda: chain((4,), L.Dense(3, activity_regularizer="l2", name="dense"), BN(name="bn")), "has an activity regularizer"),
+    "own dense": (
+        lambda: chain((4,), Squaring(3, name="s"), BN(name="bn")),
+        "its input comes from Squaring 's'",
+    ),
+    "types": (
+        lambda: chain((4,), L.Dense(3), BN(name="bn", dtype="float16")),
+        "its input is float32, its output float16",
+    ),
+    "regularizer": (
+        lambda: chain((4,), L.Dense(3, activity_regularizer="l2", name="dense"), BN(name="bn")),
+        "has an activity regularizer",
+    ),
 }
 
 
@@ -319,7 +373,9 @@ def test_what_stays_and_why(rng, case):
 @pytest.mark.parametrize("make", [in_python, called_by_python_too])
 def test_what_python_calls_stays(rng, make):
     model = make()
-    folded, report = kr.fold_batch_norm(scramble(model, rng), report=True) if make is in_python else (None, None)
+    folded, report = (
+        kr.fold_batch_norm(scramble(model, rng), report=True) if make is in_python else (None, None)
+    )
     if make is in_python:
         assert "called inside Holder 'holder'" in report.left["holder/bn"]
         assert_same_outputs(model, folded, rng.normal(size=(3, 4)).astype("float32"))
@@ -354,9 +410,7 @@ def test_the_folded_model_is_compiled_saved_and_trained(rng, tmp_path):
     x, y = rng.normal(size=(8, 4)).astype("float32"), [rng.normal(size=(8, 1)).astype("float32")] * 2
     folded = kr.fold_batch_norm(model)
     assert (folded.name, folded.output_names) == ("whole", ["one", "two"])
-    np.testing.assert_allclose(
-        folded.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-4
-    )
+    np.testing.assert_allclose(folded.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-4)
     folded.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert_same_outputs(model, loaded, x)
@@ -401,7 +455,7 @@ class Unknown(L.Layer):
     [
         (lambda: 3, {}, "`model` of fold_batch_norm .* got 3"),
         (lambda: keras.Sequential([BN()]), {}, "unbuilt Sequential"),
-        (lambda: chain((4,), L.Dense(3, name="only")), {}, r"layers only \(Dense\)"),
+        (lambda: chain((4,), L.Dense(3, name="only")), {}, r"layers .*only \(Dense\)"),
         (subclassed, {}, "subclassed Plain .* cannot be rewritten; fold its functional parts: sequential"),
         (lambda: chain((4,), L.Dense(3), BN()), {"report": 1}, "`report` of fold_batch_norm .* got 1"),
         (lambda: chain((4,), Unknown(3), L.Dense(3), BN()), {}, "got Unknown '.*', which cannot"),

@@ -12,7 +12,9 @@ L = keras.layers
 
 
 def data(rng, rows=32):
-    return (3 + 2 * rng.normal(size=(rows, 3))).astype("float32"), rng.normal(size=(rows, 2)).astype("float32")
+    return (3 + 2 * rng.normal(size=(rows, 3))).astype("float32"), rng.normal(size=(rows, 2)).astype(
+        "float32"
+    )
 
 
 def statistics(model):

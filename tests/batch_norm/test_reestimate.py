@@ -327,7 +327,7 @@ def test_a_layer_that_is_not_reached_is_named(rng):
     x = rng.normal(size=(4, 3)).astype("float32")
     model(x)
     before = state(model)
-    with pytest.raises(ValueError, match="reestimate .* could be seen for unused"):
+    with pytest.raises(ValueError, match=r"reestimate .* could be seen for unused"):
         kr.reestimate(model, x)
     assert_same(before, state(model))
 
@@ -345,7 +345,7 @@ class Looping(keras.Model):
 def test_a_layer_inside_a_loop_is_named_too():
     model = Looping()
     model(np.zeros((2, 4, 3)))
-    with pytest.raises(ValueError, match="outside of loops, got .* in_a_loop"):
+    with pytest.raises(ValueError, match=r"outside of loops, got .* in_a_loop"):
         kr.reestimate(model, np.zeros((2, 4, 3), "float32"))
 
 
@@ -443,7 +443,9 @@ def test_an_average_over_batches_goes_on_from_here(rng, averaging):
     np.testing.assert_allclose(statistics(layer)[0], (1 - rate) * mean, rtol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"virtual_batch_size": 2}, {"normalize_with": "moving"}, {"synchronized": True}])
+@pytest.mark.parametrize(
+    "options", [{"virtual_batch_size": 2}, {"normalize_with": "moving"}, {"synchronized": True}]
+)
 def test_options_of_training_do_not_change_what_is_measured(rng, options):
     x = (1 + rng.normal(size=(12, 3))).astype("float32")
     found = []
@@ -542,5 +544,3 @@ def test_bad_arguments(arguments, sentence):
     arguments = {"data": np.zeros((4, 3)), **arguments}
     with pytest.raises(ValueError, match=sentence):
         kr.reestimate(model() if callable(model) else model, **arguments)
-
-
