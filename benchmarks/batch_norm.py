@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.report import publish
 
 IMAGES, LARGE = (32, 32, 32, 64), (32, 56, 56, 64)
-# (shape, type, least ratio in training, least ratio at inference) in the graph that `fit` runs on a processor.
+# (shape, type, least ratio in training, and at inference) in the graph that `fit` runs on a processor.
 GRAPH_CASES = [
     (IMAGES, "float32", 2.5, 1.3),
     (LARGE, "float32", 2.5, 1.3),

@@ -12,26 +12,36 @@ from typing import TYPE_CHECKING, Any
 from kerasreg import callbacks, constraints, initializers, layers, losses, metrics, regularizers
 
 if TYPE_CHECKING:
-    from kerasreg import augment, datasets, diagnostics, uncertainty
+    from kerasreg import augment, batch_norm, datasets, diagnostics, uncertainty
+    from kerasreg.batch_norm import fold_batch_norm, freeze_batch_norm, reestimate
     from kerasreg.uncertainty import mc_predict
 
 __version__ = "0.1.0"
 
 # The rest waits for its first use: it brings tf.data, tensorflow-datasets or matplotlib with it.
-_LAZY_NAMESPACES = ("augment", "datasets", "diagnostics", "uncertainty")
-_LAZY_VERBS = {"mc_predict": "kerasreg.uncertainty"}
+_LAZY_NAMESPACES = ("augment", "batch_norm", "datasets", "diagnostics", "uncertainty")
+_LAZY_VERBS = {
+    "fold_batch_norm": "kerasreg.batch_norm",
+    "freeze_batch_norm": "kerasreg.batch_norm",
+    "mc_predict": "kerasreg.uncertainty",
+    "reestimate": "kerasreg.batch_norm",
+}
 
 __all__ = [
     "augment",
+    "batch_norm",
     "callbacks",
     "constraints",
     "datasets",
     "diagnostics",
+    "fold_batch_norm",
+    "freeze_batch_norm",
     "initializers",
     "layers",
     "losses",
     "mc_predict",
     "metrics",
+    "reestimate",
     "regularizers",
     "uncertainty",
 ]

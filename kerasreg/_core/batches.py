@@ -48,20 +48,24 @@ def batches(owner: str, x: Any, batch_size: int) -> Iterator[tuple[Any, int]]:
 
 
 def _slices(owner: str, x: Any, batch_size: int) -> Iterator[tuple[Any, int]]:
+    arrays, total = rows_of(owner, "x", x)
+    size = min(batch_size, total)
+    for start in range(0, total, size):
+        batch = keras.tree.map_structure(lambda a, s=start: _fill(a[s : s + size], rows=size), arrays)
+        yield batch, min(size, total - start)
+
+
+def rows_of(owner: str, argument: str, x: Any) -> tuple[Any, int]:
+    """An array, or a structure of arrays of equally many rows, as NumPy arrays; and the number of rows."""
     if not any(hasattr(leaf, "shape") for leaf in keras.tree.flatten(x)):
         x = np.asarray(x)
     arrays = keras.tree.map_structure(_to_numpy, x)
     lengths = {len(a) if a.ndim else 0 for a in keras.tree.flatten(arrays)}
     if len(lengths) != 1 or lengths == {0}:
         shapes = [a.shape for a in keras.tree.flatten(arrays)]
-        raise refusal(
-            owner, "x", "arrays with one and the same number of rows, at least 1", Came(f"shapes {shapes}")
-        )
-    (total,) = lengths
-    size = min(batch_size, total)
-    for start in range(0, total, size):
-        batch = keras.tree.map_structure(lambda a, s=start: _fill(a[s : s + size], rows=size), arrays)
-        yield batch, min(size, total - start)
+        allowed = "arrays with one and the same number of rows, at least 1"
+        raise refusal(owner, argument, allowed, Came(f"shapes {shapes}"))
+    return arrays, lengths.pop()
 
 
 def _fill(array: np.ndarray, rows: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Layers that normalise and layers that add noise."""
 
+from kerasreg.layers import frozen_batch_norm  # noqa: F401 - registers what saved models name
 from kerasreg.layers.alpha_dropout import AlphaDropout
 from kerasreg.layers.batch_normalization import BatchNormalization
 from kerasreg.layers.concrete_dropout import ConcreteDropout
