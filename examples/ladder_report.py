@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 
 class Row(NamedTuple):
@@ -117,23 +118,30 @@ def report(ladder: dict[str, Any]) -> str:
 
 
 def draw(ladders: Sequence[dict[str, Any]], runs: Sequence[Run], every: int, path: Path) -> None:
-    """Accuracy against steps as a PNG, one panel for each base rate: median and range of the seeds."""
-    figure = Figure(figsize=(5.2 * len(ladders), 4.4), layout="constrained")
-    for axes, ladder in zip(
-        figure.subplots(1, len(ladders), sharey=True, squeeze=False)[0], ladders, strict=True
-    ):
+    """Accuracy against steps as a PNG: median and range, and a dot where the baseline's best is reached."""
+    figure = Figure(figsize=(5.4 * len(ladders), 4.6), layout="constrained")
+    panels = figure.subplots(1, len(ladders), sharey=True, squeeze=False)[0]
+    for axes, ladder in zip(panels, ladders, strict=True):
+        table, lowest = ladder["table"], 60
+        target = table["Baseline"]["best"]["median"]
+        axes.axhline(target, color="black", linestyle=":", linewidth=1)
         for row in ROWS:
-            mine = [r for r in runs if r.row == row.name and r.base_rate == ladder["base_rate"]]
+            mine = [run for run in runs if run.row == row.name and run.base_rate == ladder["base_rate"]]
             curves = 100 * np.array([run.accuracy for run in mine if run.seed in ladder["seeds"]])
             steps = every * np.arange(1, curves.shape[1] + 1)
-            axes.plot(steps, np.median(curves, axis=0), color=row.color, label=row.name, linewidth=1.5)
-            axes.fill_between(
-                steps, curves.min(axis=0), curves.max(axis=0), color=row.color, alpha=0.2, linewidth=0
-            )
-        target = ladder["table"]["Baseline"]["best"]["median"]
-        axes.axhline(target, color="black", linestyle=":", linewidth=1)
+            axes.plot(steps, np.median(curves, axis=0), color=row.color, label=row.name)
+            axes.fill_between(steps, *np.percentile(curves, [0, 100], axis=0), color=row.color, alpha=0.15)
+            axes.plot(table[row.name]["steps"]["median"], target, "o", color=row.color)
+            if curves.max() < lowest:
+                axes.text(
+                    steps[-1], lowest + 0.5, f"{row.name}: {curves.max():.0f} % ", color=row.color, ha="right"
+                )
         axes.set(title=f"base learning rate {ladder['base_rate']}", xlabel="training steps", xscale="log")
+        axes.set(ylim=(lowest, None), xlim=(every, steps[-1]))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("test accuracy, %")
-    figure.axes[0].legend()
-    figure.savefig(path, dpi=110)
+    panels[0].set_ylabel("test accuracy, %")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ROWS))
+    figure.savefig(path, dpi=96)
