@@ -76,7 +76,10 @@ def verdicts(table: dict[str, dict[str, Any]]) -> list[tuple[bool, str]]:
     return [
         (bn <= base / 1.5, f"BN alone saves a third of the steps or more: {count(bn)} for {count(base)}"),
         (x5 <= bn / 1.5, f"5 times the rate saves a third of those or more: {count(x5)} for {count(bn)}"),
-        (x5 <= x30 <= bn, f"30 times the rate lies between: {count(x5)}, {count(x30)}, {count(bn)}"),
+        (
+            x5 <= x30 <= bn,
+            f"30 times the rate lies between, or level: {count(x5)}, {count(x30)}, {count(bn)}",
+        ),
         (min(best_bn) > best_base, f"with BN all ReLU rows end higher: {bests} % above {best_base:.1f} %"),
         (best_sigmoid <= 15, f"without BN the sigmoid stays at chance, 15 % at most: {best_sigmoid:.1f} %"),
         (best_sigmoid_bn >= 70, f"with BN it learns, 70 % at least: {best_sigmoid_bn:.1f} %"),
@@ -125,23 +128,28 @@ def draw(ladders: Sequence[dict[str, Any]], runs: Sequence[Run], every: int, pat
         table, lowest = ladder["table"], 60
         target = table["Baseline"]["best"]["median"]
         axes.axhline(target, color="black", linestyle=":", linewidth=1)
-        for row in ROWS:
+        axes.text(1.05 * every, target + 0.4, "the baseline's best")
+        for size, row in zip(range(11, 5, -1), ROWS, strict=True):  # Dots that meet become rings.
             mine = [run for run in runs if run.row == row.name and run.base_rate == ladder["base_rate"]]
             curves = 100 * np.array([run.accuracy for run in mine if run.seed in ladder["seeds"]])
             steps = every * np.arange(1, curves.shape[1] + 1)
             axes.plot(steps, np.median(curves, axis=0), color=row.color, label=row.name)
-            axes.fill_between(steps, *np.percentile(curves, [0, 100], axis=0), color=row.color, alpha=0.15)
-            axes.plot(table[row.name]["steps"]["median"], target, "o", color=row.color)
+            axes.fill_between(
+                steps, *np.percentile(curves, [0, 100], axis=0), color=row.color, alpha=0.15, linewidth=0
+            )
+            axes.plot(
+                table[row.name]["steps"]["median"], target, "o", color=row.color, markersize=size, zorder=3
+            )
             if curves.max() < lowest:
                 axes.text(
                     steps[-1], lowest + 0.5, f"{row.name}: {curves.max():.0f} % ", color=row.color, ha="right"
                 )
         axes.set(title=f"base learning rate {ladder['base_rate']}", xlabel="training steps", xscale="log")
-        axes.set(ylim=(lowest, None), xlim=(every, steps[-1]))
+        axes.set(ylim=(lowest, None), xlim=(every, 1.08 * steps[-1]))
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:.0f}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("test accuracy, %")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ROWS))
-    figure.savefig(path, dpi=96)
+    figure.savefig(path, dpi=90)
