@@ -82,6 +82,20 @@ def test_set_dropout_masks_fills_what_the_public_methods_give_and_empty(settings
     assert set(array(drawn[0] if gates else drawn).ravel().tolist()) <= {0.0, 2.0}
 
 
+def test_graph_nodes_are_the_calls_of_this_model_in_order():
+    x = keras.Input((2,))
+    dense = keras.layers.Dense(2, name="dense")
+    first = keras.layers.ReLU(name="relu")(dense(x))
+    model = keras.Model(x, dense(first))
+    keras.Model(x, keras.layers.Softmax()(first))
+    nodes = private.graph_nodes(model)
+    assert [node.operation.name for node in nodes] == ["dense", "relu", "dense"]
+    assert nodes[0].arguments.args == (x,)
+    assert nodes[0].arguments.kwargs == {}
+    assert nodes[1].output_tensors[0] is first
+    assert nodes[2].input_tensors[0] is first
+
+
 def test_every_private_name_is_held_by_a_test():
     functions = {
         name

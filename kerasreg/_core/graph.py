@@ -63,7 +63,7 @@ class Call:
 
 
 def is_graph(layer: Any) -> bool:
-    """Whether a layer is a Functional model or a built Sequential one: one that can be built anew."""
+    """Whether a layer is a Functional model or a built Sequential one, which can be built anew."""
     if isinstance(layer, keras.Sequential):
         # One with nested inputs runs layer by layer, without a graph.
         return layer.built and getattr(layer, "inputs", None) is not None

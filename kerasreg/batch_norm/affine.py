@@ -18,7 +18,7 @@ class Affine(NamedTuple):
 
 
 def affine_of(layer: keras.layers.BatchNormalization) -> Affine:
-    """Scale = gamma / sqrt(variance + epsilon), shift = beta - mean scale."""
+    """The map with scale = gamma / sqrt(variance + epsilon) and shift = beta - mean scale."""
     mean, variance = (numpy_of(w).astype("float64") for w in (layer.moving_mean, layer.moving_variance))
     # What is not a number in the layer is not one here; whoever folds it looks.
     with np.errstate(all="ignore"):

@@ -38,7 +38,7 @@ def scaled_bias(
     rank: int,
     layer: Any,
 ) -> tuple[np.ndarray, str]:
-    """Scale bias + shift, and the letters of the axes along which it varies."""
+    """The bias scale bias + shift, and the letters of the axes along which it varies."""
     # Biases are aligned with the output's last axes.
     shape = (-1, *[1] * (rank - axis - 1))
     scale, shift = affine.scale.reshape(shape), affine.shift.reshape(shape)

@@ -33,9 +33,10 @@ def fold_batch_norm(model: keras.Model, report: bool = False) -> keras.Model | t
     norm. Others stay, and `report=True` says which, and why.
 
     The model itself is untouched, and shares no weight with the new one, which keeps the layers' names and,
-    where the outputs' names may matter, has a linear `Activation` in the place of a last batch norm. It is compiled
-    as the model was, with a new optimizer. Fold what is to be deployed: the new model trains differently, and
-    its regularizers look at the new weights.
+    where the outputs' names may matter, has a linear `Activation` in the place of a last batch norm. It is
+    compiled as the model was, with a new optimizer, unless Keras cannot serialize a loss or metric of your
+    own. Fold what is to be deployed: the new model trains differently, and its regularizers look at the new
+    weights.
 
     Args:
         model: A built Functional or Sequential model, trained or not.

@@ -41,7 +41,7 @@ class FoldPlan:
         self.left: dict[keras.layers.Layer, str] = {}
         waiting = [layer for layer in paths if is_batch_norm(layer)]
         # One that goes may bring the next to a linear layer.
-        while any([self._try(layer) for layer in waiting]):
+        while [layer for layer in waiting if self._try(layer)]:
             waiting = [layer for layer in waiting if layer not in self.folded]
         self.left = {layer: self.left[layer] for layer in waiting}
 

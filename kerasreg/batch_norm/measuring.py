@@ -17,7 +17,7 @@ from kerasreg._core.pure_call import compile_pure
 from kerasreg._core.tensors import shape_fits, wide_dtype
 from kerasreg._core.tracing import current_trace
 from kerasreg.batch_norm.kinds import calls_as_keras_does
-from kerasreg.layers.batch_moments import BatchMoments, batch_moments
+from kerasreg.layers.batch_moments import BatchMoments, batch_moments, flat
 
 Figures = dict[str, list[BatchMoments]]
 
@@ -104,7 +104,7 @@ def _normalize(
         outputs = ops.cast(_affine(layer, x, found, feature), outputs.dtype)
         set_mask(outputs, mask)
     count = ops.broadcast_to(found.count, ops.shape(found.mean))
-    return BatchMoments(*(ops.reshape(figure, (-1,)) for figure in (count, *found[1:]))), outputs
+    return flat(found._replace(count=count)), outputs
 
 
 def _affine(layer: keras.layers.BatchNormalization, x: Any, found: BatchMoments, feature: int) -> Any:

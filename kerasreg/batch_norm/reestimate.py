@@ -36,13 +36,14 @@ def reestimate(
     moving averages are those of other weights: call this once the averaged weights are in the model.
 
     What it does: one forward pass over the data, in which every batch norm normalises with the mean and
-    variance of its batch, as a whole, whatever `virtual_batch_size`, `renorm` or `normalize_with` say, and all
-    else is in inference mode: dropout is off (unless it is on at inference too, with `mc=True`), augmentation
-    layers pass their input on. A deeper layer's inputs are thus normalised batch by batch, as in training,
-    and its statistics depend slightly on the batch size: take that of training, or a larger one. Batches
-    merge by their counts, means and squared deviations, so a short last batch counts by its rows; masked positions
-    do not count; a layer that is called several times pools its calls. Batch norms that are frozen, by
-    `freeze_batch_norm` or `trainable = False`, normalise with their statistics and keep them.
+    variance of its batch, as a whole, whatever `virtual_batch_size`, `renorm` or `normalize_with` say, and
+    all else is in inference mode: dropout is off (unless it is on at inference too, with `mc=True`),
+    augmentation layers do what they do in `predict`. A deeper layer's inputs are thus normalised batch by
+    batch, as in training, and its statistics depend slightly on the batch size: take that of training, or a
+    larger one. Batches merge by their counts, means and squared deviations, so a short last batch counts by
+    its rows; masked positions do not count; a layer that is called several times pools its calls. Batch norms
+    that are frozen, by `freeze_batch_norm` or `trainable = False`, normalise with their statistics and keep
+    them.
 
     What it does not do: it draws no augmentation and does not shuffle; what is to be averaged over has to be
     in `data`. Nothing else of the model changes, no other weight, seed, metric or optimizer variable; and
@@ -135,8 +136,10 @@ def _pool(
 
 
 def _moments(call: Any) -> Moments:
-    count, mean, variance = (np.asarray(keras.ops.convert_to_numpy(f)).astype("float64") for f in call)
-    return Moments(count, mean, variance * count)
+    count, origin, shift, variance = (
+        np.asarray(keras.ops.convert_to_numpy(figure)).astype("float64") for figure in call[:4]
+    )
+    return Moments(count, origin + shift, variance * count)
 
 
 def _row(layer: keras.layers.BatchNormalization, path: str, found: Moments) -> dict[str, Any]:

@@ -404,10 +404,10 @@ def test_weights_that_would_overflow_stay(rng):
 
 def test_the_folded_model_is_compiled_saved_and_trained(rng, tmp_path):
     a = keras.Input((4,))
-    outputs = [BN(name="one")(L.Dense(1)(a)), BN(name="two")(L.Dense(1)(a))]
+    outputs = [BN(name="one")(L.Dense(3)(a)), BN(name="two")(L.Dense(3)(a))]
     model = scramble(keras.Model(a, outputs, name="whole"), rng)
     model.compile("adam", loss={"one": "mse", "two": "mae"})
-    x, y = rng.normal(size=(8, 4)).astype("float32"), [rng.normal(size=(8, 1)).astype("float32")] * 2
+    x, y = rng.normal(size=(8, 4)).astype("float32"), [rng.normal(size=(8, 3)).astype("float32")] * 2
     folded = kr.fold_batch_norm(model)
     assert (folded.name, folded.output_names) == ("whole", ["one", "two"])
     np.testing.assert_allclose(folded.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-4)
