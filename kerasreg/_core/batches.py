@@ -47,6 +47,39 @@ def batches(owner: str, x: Any, batch_size: int) -> Iterator[tuple[Any, int]]:
         raise refusal(owner, "x", "at least one row", Came("none"))
 
 
+def number_of_batches(x: Any, batch_size: int) -> int | None:
+    """How many batches `batches` will make of x, as far as x knows."""
+    if isinstance(x, keras.utils.PyDataset):
+        return x.num_batches
+    if is_tf_dataset(x):
+        known = int(x.cardinality())
+        return known if known >= 0 else None
+    rows = [len(leaf) for leaf in keras.tree.flatten(x) if len(getattr(leaf, "shape", ()))]
+    return -(-rows[0] // batch_size) if rows else None
+
+
+def as_taken(model: keras.Model, batch: Any) -> Any:
+    """The arrays of a batch in the types and ranks of a functional model's inputs.
+
+    The model would cast them itself, and give or take an axis of length 1; whoever follows its tensors from
+    the inputs on wants it done before.
+    """
+    arrays, inputs = keras.tree.flatten(batch), getattr(model, "inputs", None) or []
+    if len(arrays) != len(inputs):
+        return batch
+    fitted = []
+    for array, taken in zip(arrays, inputs, strict=True):
+        if array.ndim == len(taken.shape) - 1 and taken.shape[-1] == 1:
+            array = array[..., None]
+        elif array.ndim == len(taken.shape) + 1 and array.shape[-1] == 1:
+            array = array[..., 0]
+        # NumPy knows no bfloat16, and no strings that a backend knows.
+        if array.dtype.kind in "bfiu" and str(taken.dtype) in np.sctypeDict:
+            array = array.astype(str(taken.dtype), copy=False)
+        fitted.append(array)
+    return keras.tree.pack_sequence_as(batch, fitted)
+
+
 def _slices(owner: str, x: Any, batch_size: int) -> Iterator[tuple[Any, int]]:
     arrays, total = rows_of(owner, "x", x)
     size = min(batch_size, total)

@@ -15,61 +15,89 @@ from typing import Any
 
 import keras
 
-Handler = Callable[[keras.layers.Layer, Callable[..., Any], tuple, dict], Any]
+Handler = Callable[[Any, Callable[..., Any], tuple, dict], Any]
 
 
 class _Handlers(threading.local):
     """The handlers in force in this thread; other threads call their layers undisturbed."""
 
     def __init__(self) -> None:
-        self.stack: tuple[Handler, ...] = ()
+        self.of_layers: tuple[Handler, ...] = ()
+        self.of_operations: tuple[Handler, ...] = ()
+
+
+class _Hook:
+    """A class whose `__call__` is another one as long as somebody needs it."""
+
+    def __init__(self, owner: type) -> None:
+        self.owner = owner
+        self.users = 0
+        self.original: Callable[..., Any] | None = None
+
+    def take(self, replacement: Callable[..., Any]) -> None:
+        with _lock:
+            if self.users == 0:
+                self.original = self.owner.__call__
+                self.owner.__call__ = replacement
+            self.users += 1
+
+    def leave(self) -> None:
+        with _lock:
+            self.users -= 1
+            if self.users == 0:
+                self.owner.__call__ = self.original
 
 
 _handlers = _Handlers()
 _lock = threading.Lock()
-_users = 0
-_original: Callable[..., Any] | None = None
+_layers = _Hook(keras.layers.Layer)
+_operations = _Hook(keras.Operation)
 
 
 @contextmanager
-def intercept(handler: Handler) -> Iterator[None]:
-    """While inside, hand this thread's layer calls to `handler`; the innermost handler is asked last."""
-    _install()
-    before = _handlers.stack
-    _handlers.stack = (handler, *before)
+def intercept(handler: Handler, operations: bool = False) -> Iterator[None]:
+    """While inside, hand this thread's layer calls to `handler`; the innermost handler is asked last.
+
+    Args:
+        handler: Called as `handler(layer, proceed, args, kwargs)`; what it returns is the call's result.
+        operations: Whether it is asked too for the operations of a functional graph that are no layers, such
+            as the sum in `keras.Model(x, block(x) + x)`.
+    """
+    _layers.take(_call_layer)
+    if operations:
+        _operations.take(_call_operation)
+    before = _handlers.of_layers, _handlers.of_operations
+    _handlers.of_layers = (handler, *before[0])
+    if operations:
+        _handlers.of_operations = (handler, *before[1])
     try:
         yield
     finally:
-        _handlers.stack = before
-        _uninstall()
+        _handlers.of_layers, _handlers.of_operations = before
+        if operations:
+            _operations.leave()
+        _layers.leave()
 
 
-def _install() -> None:
-    global _users, _original
-    with _lock:
-        if _users == 0:
-            _original = keras.layers.Layer.__call__
-            keras.layers.Layer.__call__ = _call
-        _users += 1
-
-
-def _uninstall() -> None:
-    global _users, _original
-    with _lock:
-        _users -= 1
-        if _users == 0:
-            keras.layers.Layer.__call__ = _original
-
-
-def _call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+def _call_layer(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
     # Read before the call: another thread may leave, and take the hook with it, at any time.
-    proceed = partial(_original, layer)
-    for handler in _handlers.stack:
-        proceed = partial(_ask, handler, layer, proceed)
+    return _through(_handlers.of_layers, _layers.original, layer, args, kwargs)
+
+
+def _call_operation(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+    # A layer's own `__call__`, where its handlers were asked, ends in the operation's.
+    stack = () if isinstance(operation, keras.layers.Layer) else _handlers.of_operations
+    return _through(stack, _operations.original, operation, args, kwargs)
+
+
+def _through(
+    stack: tuple[Handler, ...], original: Callable[..., Any], called: Any, args: tuple, kwargs: dict
+) -> Any:
+    proceed = partial(original, called)
+    for handler in stack:
+        proceed = partial(_ask, handler, called, proceed)
     return proceed(*args, **kwargs)
 
 
-def _ask(
-    handler: Handler, layer: keras.layers.Layer, proceed: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Any:
-    return handler(layer, proceed, args, kwargs)
+def _ask(handler: Handler, called: Any, proceed: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return handler(called, proceed, args, kwargs)

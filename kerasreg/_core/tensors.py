@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 
 def wide_dtype(*dtypes: Any) -> str:
@@ -30,3 +32,34 @@ def is_in_tensorflow_graph(x: Any) -> bool:
     """Whether x is a tensor of a TensorFlow graph, such as that of `Dataset.map`, whatever Keras' backend."""
     tf = sys.modules.get("tensorflow")
     return tf is not None and tf.is_symbolic_tensor(x)
+
+
+def is_traced(leaf: Any) -> bool:
+    """Whether this is a tensor of a function that is being compiled, and no constant in it."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.is_tensor(leaf) and tf.is_symbolic_tensor(leaf)
+    if backend == "jax":
+        import jax
+
+        return isinstance(leaf, jax.core.Tracer)
+    return ops.is_tensor(leaf)
+
+
+def traced_leaves(*structures: Any) -> list[Any]:
+    """The traced tensors in nested structures."""
+    return [leaf for leaf in keras.tree.flatten(structures) if is_traced(leaf)]
+
+
+def num_bytes(tensor: Any) -> int:
+    """What a tensor takes, 0 where its shape is not known yet.
+
+    >>> num_bytes(keras.KerasTensor((4, 8), "bfloat16")), num_bytes(keras.KerasTensor((None, 8)))
+    (64, 0)
+    """
+    if None in tuple(tensor.shape):
+        return 0
+    bits = "".join(filter(str.isdigit, keras.backend.standardize_dtype(tensor.dtype)))
+    return math.prod(tensor.shape) * int(bits or 8) // 8

@@ -51,9 +51,40 @@ def strength(layer: keras.layers.Layer) -> float:
     return layer.rate
 
 
+def adds_to_its_input(layer: keras.layers.Layer) -> bool:
+    """Whether the layer is stochastic, and its noise a function of its input: `add_noise` knows it."""
+    inner = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
+    return is_stochastic(layer) and not _is_recurrent(inner) and not isinstance(inner, _INSIDE)
+
+
 def add_noise(layer: keras.layers.Layer, x: Any, where: Where) -> Any:
     """What a layer that hands x on at inference would give in training, with the noise of `where`."""
-    return _added(layer, x, lambda shape: uniform(shape, where))
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return _at_each_time(layer.layer, x, where)
+    return _added(layer, x, _numbers(layer, x, where))
+
+
+def _at_each_time(layer: keras.layers.Layer, x: Any, where: Where) -> Any:
+    """The noise of a layer for the steps of axis 1, as if they were rows: each has its own."""
+    steps = x.shape[1]
+    of_steps = ops.reshape(x, (-1, *x.shape[2:]))
+    rows = where.rows if where.rows is not None else ops.shape(x)[0] // where.samples
+    noisy = add_noise(layer, of_steps, replace(where, rows=rows))
+    return ops.reshape(noisy, (-1, steps, *x.shape[2:]))
+
+
+def _numbers(layer: keras.layers.Layer, x: Any, where: Where) -> Uniform:
+    """The place's numbers, in the shapes in which the layer asks for them."""
+    if (getattr(layer, "noise_shape", None) or (None,))[0] != 1:
+        return lambda shape: uniform(shape, where)
+
+    def shared(shape: Sequence[Any]) -> Any:
+        # One draw for all rows: that of the first row, whichever batch asks for it.
+        rows = ops.shape(x)[0] // where.samples
+        first = uniform((where.samples, *shape[1:]), replace(where, first_row=0, rows=1))
+        return ops.repeat(first, rows, axis=0)
+
+    return shared
 
 
 def call_with_noise(
@@ -94,8 +125,6 @@ def _counted(where: Where) -> Uniform:
 
 
 def _added(layer: keras.layers.Layer, x: Any, uniform: Uniform) -> Any:
-    if isinstance(layer, keras.layers.TimeDistributed):
-        return _added_to_each_step(layer.layer, x, uniform)
     if isinstance(layer, _OURS):
         return layer.noisy(x, uniform)
     for kind, noise in _NOISE.items():
@@ -104,24 +133,9 @@ def _added(layer: keras.layers.Layer, x: Any, uniform: Uniform) -> Any:
     raise TypeError(f"{type(layer).__name__} has its noise inside; call_with_noise calls it")
 
 
-def _added_to_each_step(layer: keras.layers.Layer, x: Any, uniform: Uniform) -> Any:
-    """Steps as rows of their own, whose numbers are still drawn for the row that they belong to."""
-    shape = ops.shape(x)
-    rows, steps = shape[:2]
-
-    def of_steps(wanted: Sequence[Any]) -> Any:
-        # A draw that all rows share has one row.
-        shared = isinstance(wanted[0], int) and wanted[0] == 1
-        u = uniform((1 if shared else rows, steps, *wanted[1:]))
-        u = ops.broadcast_to(u, (rows, steps, *wanted[1:]))
-        return ops.reshape(u, (-1, *wanted[1:]))
-
-    return ops.reshape(_added(layer, ops.reshape(x, (-1, *shape[2:])), of_steps), shape)
-
-
 def _dropout(layer: keras.layers.Layer, x: Any, uniform: Uniform) -> Any:
-    keep = ops.cast(uniform(_noise_shape(layer, x)) >= layer.rate, x.dtype)
-    return x * keep / (1.0 - layer.rate)
+    keep = uniform(_noise_shape(layer, x)) >= layer.rate
+    return ops.where(keep, x / (1.0 - layer.rate), ops.zeros((), x.dtype))
 
 
 def _gaussian_dropout(layer: keras.layers.Layer, x: Any, uniform: Uniform) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import keras
 import numpy as np
 
 from kerasreg.uncertainty.entropy import are_probabilities, entropy
@@ -13,48 +16,82 @@ from kerasreg.uncertainty.entropy import are_probabilities, entropy
 class Prediction:
     """The moments of a model's output over random passes.
 
+    For a model with several outputs, each figure but `samples_used` has the structure of the outputs, and
+    `prediction[key]` is the prediction of one of them.
+
     Attributes:
         mean: The average output, of the output's shape (rows, ...).
         variance: The population variance over the passes, of the same shape.
-        samples_used: How many passes each row took, of shape (rows,).
+        samples_used: How many passes each row took, of shape (rows,); 0 where the moments are exact.
         samples: Every pass, of shape (passes, rows, ...), where it was asked for; else None.
+        standard_error: The standard error of `mean`, of its shape.
+        method: `"prefix"`: what no noise reaches was computed once for each batch. `"whole"`: every pass
+            computed all. `"exact"`: in closed form, without passes.
+        prefix: The layers that were computed once for each batch, a layer that holds others by itself alone.
+        tail: The layers that every pass computed, the stochastic ones among them.
+        variance_of: The variance's parts by source, where there are several.
     """
 
-    mean: np.ndarray
-    variance: np.ndarray
+    mean: Any
+    variance: Any
     samples_used: np.ndarray
-    samples: np.ndarray | None = None
-    _mean_entropy: np.ndarray | None = field(default=None, repr=False)
+    samples: Any = None
+    standard_error: Any = None
+    method: str = "whole"
+    prefix: tuple[str, ...] = ()
+    tail: tuple[str, ...] = ()
+    variance_of: dict[str, Any] | None = None
+    _mean_entropy: Any = field(default=None, repr=False)
 
     @property
-    def std(self) -> np.ndarray:
+    def std(self) -> Any:
         """The standard deviation over the passes."""
-        return np.sqrt(self.variance)
+        return keras.tree.map_structure(np.sqrt, self.variance)
 
     @property
-    def entropy(self) -> np.ndarray:
-        """H(E[p]) in nats, the whole doubt about each row's class."""
-        self._need_probabilities("entropy")
-        return entropy(self.mean)
+    def entropy(self) -> Any:
+        """H(E[p]) in nats, the whole doubt about each row's class; None for an output without classes."""
+        return self._of_classes("entropy", lambda mean, expected: entropy(mean))
 
     @property
-    def expected_entropy(self) -> np.ndarray:
+    def expected_entropy(self) -> Any:
         """E[H(p)] in nats, the doubt that the data leave."""
-        self._need_probabilities("expected_entropy")
-        return self._mean_entropy
+        return self._of_classes("expected_entropy", lambda mean, expected: expected)
 
     @property
-    def mutual_information(self) -> np.ndarray:
+    def mutual_information(self) -> Any:
         """H(E[p]) - E[H(p)] in nats, at least 0: the doubt of the weights."""
-        return np.maximum(self.entropy - self.expected_entropy, 0.0)
+        # Jensen's inequality holds for the numbers, up to their rounding.
+        return self._of_classes(
+            "mutual_information", lambda mean, expected: np.maximum(entropy(mean) - expected, 0.0)
+        )
 
     def __len__(self) -> int:
-        return len(self.mean)
+        return len(self.samples_used)
 
-    def _need_probabilities(self, figure: str) -> None:
-        if self._mean_entropy is None or not are_probabilities(self.mean):
-            raise ValueError(
-                f"Prediction.{figure} needs class probabilities along the last axis of the output, got "
-                f"values from {self.mean.min():.3g} to {self.mean.max():.3g} of shape {self.mean.shape}; "
-                "put a softmax behind the model."
-            )
+    def __getitem__(self, key: Any) -> Prediction:
+        """The prediction of one of several outputs, by its name or number."""
+        if not isinstance(self.mean, dict | list | tuple):
+            raise KeyError(f"The model has one output, got {key!r}; use the prediction itself.")
+        figures = ("mean", "variance", "samples", "standard_error", "_mean_entropy")
+        of_one = {name: getattr(self, name)[key] for name in figures if getattr(self, name) is not None}
+        parts = self.variance_of and {source: part[key] for source, part in self.variance_of.items()}
+        return replace(self, **of_one, variance_of=parts)
+
+    def _of_classes(self, figure: str, formula: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Any:
+        if self._mean_entropy is not None:
+            means, entropies = (keras.tree.flatten(part) for part in (self.mean, self._mean_entropy))
+            found = [
+                formula(mean, expected) if mean.ndim > 1 and are_probabilities(mean) else None
+                for mean, expected in zip(means, entropies, strict=True)
+            ]
+            if any(part is not None for part in found):
+                return keras.tree.pack_sequence_as(self.mean, found)
+        shown = "; ".join(
+            f"values from {mean.min():.3g} to {mean.max():.3g} of shape {mean.shape}"
+            for mean in keras.tree.flatten(self.mean)
+        )
+        raise ValueError(
+            f"Prediction.{figure} needs class probabilities along the last axis of the output, got {shown}; "
+            "put a softmax behind the model."
+        )

@@ -8,8 +8,9 @@ from scipy import stats
 from kerasreg._core.counter_random import Where, normal, uniform
 
 
-def draw(shape, seed=0, stream=0, sample=0, first_row=0, number=0, kind=uniform):
-    return keras.ops.convert_to_numpy(kind(shape, Where(seed, stream, sample, first_row, number)))
+def draw(shape, seed=0, stream=0, sample=0, first_row=0, number=0, kind=uniform, **more):
+    where = Where(seed, stream, sample, first_row, draw=number, **more)
+    return keras.ops.convert_to_numpy(kind(shape, where))
 
 
 @pytest.mark.parametrize("width", [1, 3, 4, 7])
@@ -37,3 +38,27 @@ def test_distributions():
 
 def test_no_axis_but_rows():
     assert draw((5,)).shape == (5,)
+
+
+@pytest.mark.parametrize("width", [3, 4])
+def test_samples_side_by_side_are_those_drawn_one_by_one(width):
+    together = draw((15, width), sample=2, first_row=7, samples=3)
+    alone = [draw((5, width), sample=2 + i, first_row=7) for i in range(3)]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+def test_several_draws_of_a_row_stay_with_it():
+    whole = draw((12, 5), rows=4)
+    np.testing.assert_array_equal(draw((6, 5), rows=2, first_row=2), whole[6:])
+    assert len(np.unique(whole)) == 60
+
+
+@pytest.mark.parametrize("kind", [uniform, normal])
+def test_mirror_images(kind):
+    plain = draw((6, 50), kind=kind)
+    mirrored = draw((6, 50), kind=kind, mirror="all")
+    np.testing.assert_allclose(plain + mirrored, 1.0 if kind is uniform else 0.0, atol=1e-3)
+    assert plain.min() >= 0 or kind is normal
+    assert mirrored.min() >= 0 or kind is normal
+    both = draw((12, 50), kind=kind, samples=2, mirror="half")
+    np.testing.assert_array_equal(both, np.concatenate([plain, mirrored]))

@@ -77,3 +77,17 @@ def test_an_error_inside_takes_the_hook_away():
     with pytest.raises(RuntimeError), intercept(note([])):
         raise RuntimeError
     assert keras.layers.Layer.__call__ is original
+
+
+def test_operations_of_a_functional_graph_are_seen_where_they_are_asked_for():
+    x = keras.Input((3,))
+    model = keras.Model(x, keras.layers.ReLU(name="relu")(x) + x)
+    original = keras.Operation.__call__
+    for operations in (False, True):
+        seen = []
+        with intercept(note(seen), operations=operations):
+            model(np.ones((1, 3)))
+        assert seen[-1] == ("relu" if not operations else model.operations[-1].name)
+        # A layer is an operation too, and is asked once.
+        assert seen.count("relu") == 1
+    assert keras.Operation.__call__ is original
