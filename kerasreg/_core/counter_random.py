@@ -1,8 +1,8 @@
 """Random numbers that are a function of where they are used, not of what was drawn before.
 
 A number is given by (seed, stream, sample, row, draw, position): the same whatever the batch size, the number
-of samples drawn side by side, the number of threads, or the order of the calls. TensorFlow counts with Philox,
-JAX folds the same six into Threefry keys, so the numbers repeat on one backend and differ between the two.
+of samples side by side, the number of threads, or the order of the calls. TensorFlow counts with Philox, JAX
+folds the same six into Threefry keys, so the numbers repeat on one backend and differ between the two.
 """
 
 from __future__ import annotations

@@ -228,7 +228,7 @@ def test_mixed_precision_gives_float32_moments(x):
 
 
 def test_masks_go_with_the_rows():
-    """An average over time that leaves the padding out, with noise too weak to matter: what `predict` says."""
+    """An average over time without the padding, with noise too weak to matter: what `predict` says."""
     x = keras.Input((5,), dtype="int32")
     embedded = L.Embedding(9, 6, mask_zero=True)(x)
     noisy = L.GaussianNoise(1e-4)(embedded)
@@ -459,7 +459,7 @@ def test_any_whole_number_is_a_seed(seed, x):
 def test_arrays_in_other_types_and_ranks_are_what_the_model_takes():
     a, b, c = keras.Input((3,)), keras.Input((1,)), keras.Input((2,))
     noisy = L.Dense(4)(L.Dense(4)(L.Dropout(0.5)(a)))
-    # These come when there is noise already, so that what the model makes of them itself would count as noisy.
+    # These come when there is noise already, so what the model makes of them would count as noisy.
     late = [L.Dense(4, name="column")(b), L.Dense(4, name="whole")(c)]
     model = keras.Model([a, b, c], L.Concatenate()([noisy, *late]))
     whole = np.arange(18.0).reshape(6, 3)
