@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Any
 from kerasreg import callbacks, constraints, initializers, layers, losses, metrics, regularizers
 
 if TYPE_CHECKING:
-    from kerasreg import augment, datasets, diagnostics, uncertainty
+    from kerasreg import augment, datasets, diagnostics, initialization, uncertainty
+    from kerasreg.initialization import calibrate
     from kerasreg.uncertainty import mc_predict
 
 __version__ = "0.1.0"
 
 # The rest waits for its first use: it brings tf.data, tensorflow-datasets or matplotlib with it.
-_LAZY_NAMESPACES = ("augment", "datasets", "diagnostics", "uncertainty")
-_LAZY_VERBS = {"mc_predict": "kerasreg.uncertainty"}
+_LAZY_NAMESPACES = ("augment", "datasets", "diagnostics", "initialization", "uncertainty")
+_LAZY_VERBS = {"calibrate": "kerasreg.initialization", "mc_predict": "kerasreg.uncertainty"}
 
 __all__ = [
     "augment",
+    "calibrate",
     "callbacks",
     "constraints",
     "datasets",
     "diagnostics",
+    "initialization",
     "initializers",
     "layers",
     "losses",

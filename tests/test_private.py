@@ -66,6 +66,30 @@ def test_set_mask_hangs_what_keras_layers_read(words):
     assert private.get_mask(masked) is not None
 
 
+def test_graph_nodes_run_from_the_inputs_to_the_outputs():
+    inputs = keras.Input((2,), name="x")
+    hidden = keras.layers.Dense(2, name="hidden")(inputs)
+    model = keras.Model(inputs, keras.layers.Add(name="add")([hidden, inputs]))
+    nodes = private.graph_nodes(model)
+    assert [operation.name for operation, _, _ in nodes] == ["x", "hidden", "add"]
+    produced = {id(tensor): operation.name for operation, _, outputs in nodes for tensor in outputs}
+    assert [produced[id(tensor)] for tensor in nodes[-1][1]] == ["hidden", "x"]
+
+
+def test_graph_nodes_of_a_sequential_model_and_of_one_without_a_graph():
+    layers = [keras.layers.Dense(2, name="a"), keras.layers.ReLU(name="b")]
+    sequential = keras.Sequential([keras.Input((2,)), *layers])
+    assert [operation for operation, _, _ in private.graph_nodes(sequential)][-2:] == layers
+    assert private.graph_nodes(Subclassed()) is None
+
+
+class Subclassed(keras.Model):
+    """A model without a graph."""
+
+    def call(self, x):
+        return x
+
+
 def test_every_private_name_is_held_by_a_test():
     functions = {
         name

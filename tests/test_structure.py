@@ -28,7 +28,7 @@ ROWS = (
         "datasets",
         "diagnostics",
     },
-    {"callbacks", "uncertainty"},
+    {"callbacks", "uncertainty", "initialization"},
     {"__init__"},
 )
 ROW_OF = {package: row for row, packages in enumerate(ROWS) for package in packages}

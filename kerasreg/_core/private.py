@@ -37,3 +37,20 @@ def graph_is_compiled_by_xla(graph: Any) -> bool:
     from tensorflow.python.ops import control_flow_util
 
     return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def graph_nodes(model: keras.Model) -> list[tuple[Any, list[Any], list[Any]]] | None:
+    """A Functional or Sequential model's calls as (operation, input tensors, output tensors), in order.
+
+    `Function._nodes_by_depth` holds the graph; a Sequential model keeps its own in `_functional`. None for a
+    model without a graph.
+    """
+    function = getattr(model, "_functional", None) or model
+    by_depth = getattr(function, "_nodes_by_depth", None)
+    if by_depth is None:
+        return None
+    return [
+        (node.operation, list(node.input_tensors), list(node.output_tensors))
+        for depth in sorted(by_depth, reverse=True)
+        for node in by_depth[depth]
+    ]

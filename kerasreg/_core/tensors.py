@@ -23,3 +23,17 @@ def shape_fits(shape: Sequence[int | None], expected: Sequence[int | None]) -> b
     return len(shape) == len(expected) and all(
         a is None or b is None or a == b for a, b in zip(shape, expected, strict=True)
     )
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether a tensor's numbers can be looked at: not one that stands for values in a trace or a graph."""
+    if isinstance(value, keras.KerasTensor):
+        return False
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return hasattr(value, "numpy")
+    if backend == "jax":
+        import jax
+
+        return not isinstance(value, jax.core.Tracer)
+    return True
