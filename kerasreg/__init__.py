@@ -13,6 +13,7 @@ from kerasreg import callbacks, constraints, initializers, layers, losses, metri
 
 if TYPE_CHECKING:
     from kerasreg import augment, datasets, diagnostics, initialization, uncertainty
+    from kerasreg.diagnostics import check
     from kerasreg.initialization import calibrate
     from kerasreg.uncertainty import mc_predict
 
@@ -20,12 +21,17 @@ __version__ = "0.1.0"
 
 # The rest waits for its first use: it brings tf.data, tensorflow-datasets or matplotlib with it.
 _LAZY_NAMESPACES = ("augment", "datasets", "diagnostics", "initialization", "uncertainty")
-_LAZY_VERBS = {"calibrate": "kerasreg.initialization", "mc_predict": "kerasreg.uncertainty"}
+_LAZY_VERBS = {
+    "calibrate": "kerasreg.initialization",
+    "check": "kerasreg.diagnostics",
+    "mc_predict": "kerasreg.uncertainty",
+}
 
 __all__ = [
     "augment",
     "calibrate",
     "callbacks",
+    "check",
     "constraints",
     "datasets",
     "diagnostics",

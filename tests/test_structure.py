@@ -26,9 +26,9 @@ ROWS = (
         "metrics",
         "augment",
         "datasets",
-        "diagnostics",
     },
-    {"callbacks", "uncertainty", "initialization"},
+    {"diagnostics", "initialization"},
+    {"callbacks", "uncertainty"},
     {"__init__"},
 )
 ROW_OF = {package: row for row, packages in enumerate(ROWS) for package in packages}

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._core.traces import current_trace
 from kerasreg._tap.statistics import summarize
 
 IN_A_LOOP = "it runs inside a loop or a rematerialised block, whose values cannot leave it"
@@ -24,7 +25,7 @@ class Collector:
 
     def __init__(self, paths: Mapping[keras.layers.Layer, str]):
         self._paths = paths
-        self._trace = _current_trace()
+        self._trace = current_trace()
         self._calls: Counter[str] = Counter()
         self._rows: list[str] = []
         self._vectors: list[Any] = []
@@ -56,7 +57,7 @@ class Collector:
         come back through `resume`.
         """
         outer_trace, outer_vectors = self._trace, self._vectors
-        self._trace, self._vectors = _current_trace(), []
+        self._trace, self._vectors = current_trace(), []
         inner = self._vectors
         try:
             yield inner
@@ -71,7 +72,7 @@ class Collector:
         tensor = next((t for t in keras.tree.flatten(outputs) if _is_float_tensor(t)), None)
         if tensor is None:
             self.skipped[path] = "its output is not a floating-point tensor"
-        elif _current_trace() != self._trace:
+        elif current_trace() != self._trace:
             self.skipped[path] = IN_A_LOOP
         else:
             # A layer that is built on its first call runs once symbolically before it runs for real.
@@ -84,17 +85,3 @@ class Collector:
 
 def _is_float_tensor(value: Any) -> bool:
     return ops.is_tensor(value) and keras.backend.is_float_dtype(keras.backend.standardize_dtype(value.dtype))
-
-
-def _current_trace() -> Any:
-    """What tells two traces apart: a value of one cannot be used in another that does not enclose it."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        # The graph itself: equality of graphs is identity.
-        return tf.compat.v1.get_default_graph()
-    if keras.backend.backend() == "jax":
-        from jax.extend.core import get_opaque_trace_state
-
-        return get_opaque_trace_state(convention="flax")
-    return None

@@ -26,9 +26,9 @@ def reinitialize(
 
     The gain is that of the activation whose output the layer reads, found from the model's graph (through
     pooling, dropout and reshaping; behind a normalisation or a sum it is 1); without a graph it is that of
-    the layer's own activation. The biases of these layers start anew from their own initializers. Frozen layers,
-    batch norms and all other variables stay as they are, and so does an optimizer's state: compile the
-    model again before it is trained.
+    the layer's own activation. The biases of these layers start anew from their own initializers. Frozen
+    layers, batch norms and all other variables stay as they are, and so does an optimizer's state: compile
+    the model again before it is trained.
 
     Args:
         model: A built model.
