@@ -13,6 +13,19 @@ from kerasreg._core.kernels import kernels_of
 from kerasreg._core.private import get_mask, set_mask
 
 
+# Layers whose `call` takes one tensor and does all the work.
+PLAIN = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+)
+PLAIN_CALLS = {cls.call for cls in PLAIN}
+
+
 @contextmanager
 def activation_replaced(layer: keras.layers.Layer, look: Callable[[Any], Any]) -> Iterator[None]:
     """While inside, the layer hands its linear output to `look` and goes on with what that gives back.
@@ -51,7 +64,21 @@ def with_linear_output(
             set_mask(looked, get_mask(outputs))
         return looked
     with activation_replaced(layer, look):
+        if not kwargs.keys() - {"training"} and len(args) == 1 and _needs_no_call(layer, args[0]):
+            return layer.call(args[0])
         return proceed(*args, **kwargs)
+
+
+def _needs_no_call(layer: keras.layers.Layer, inputs: Any) -> bool:
+    """Whether `Layer.__call__` would only hand on: no cast, no mask, no build. It costs more than small layers."""
+    return (
+        layer.built
+        and ops.is_tensor(inputs)
+        and get_mask(inputs) is None
+        and layer.compute_dtype == layer.variable_dtype == keras.backend.standardize_dtype(inputs.dtype)
+        and isinstance(layer, PLAIN)
+        and type(layer).call in PLAIN_CALLS
+    )
 
 
 def fold_time(layer: keras.layers.TimeDistributed, args: tuple, kwargs: dict) -> Any:

@@ -181,7 +181,8 @@ def _kernel_row(
     output: bool,
     branch_end: bool,
 ) -> KernelFigures:
-    kind, std = kernel.kind, float(part["std"])
+    kind, mean = kernel.kind, float(part["mean"])
+    std = math.sqrt(max(float(part["square"]) - mean**2, 0.0)) if math.isfinite(mean) else math.nan
     fan_in, _ = right_fans(kernel)
     input_rms = 1.0 if kind == "embedding" else float(part["input_rms"])
     meant = variances(kernel)
@@ -191,10 +192,11 @@ def _kernel_row(
         kernel=kernel.attribute,
         kind=kind,
         shape=tuple(kernel.variable.shape),
-        mean=float(part["mean"]),
+        mean=mean,
         std=std,
-        largest=float(part["largest"]),
-        distinct_units=distinct_units(part["signature"], part["bias"]),
+        largest=max(part["high"], -part["low"]),
+        constant=part["high"] - part["low"] <= 1e-5 * abs(part["high"]),
+        distinct_units=distinct_units(part["signature"][:2], part["bias"]),
         input_rms=input_rms,
         input_variation=1.0 if kind == "embedding" else float(part["input_variation"]),
         predicted_rms=math.sqrt(fan_in) * std * input_rms,
@@ -209,7 +211,7 @@ def _kernel_row(
         remedy=calibrated_call(kernel),
         intended_variance=None if meant is None else meant[0],
         misread_variance=None if meant is None else meant[1],
-        signature=tuple(map(float, part["signature"].ravel())),
+        signature=part["signature"][:2].ravel(),
     )
 
 

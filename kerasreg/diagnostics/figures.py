@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class KernelFigures:
@@ -18,6 +20,7 @@ class KernelFigures:
         mean: The mean of the weights.
         std: Their standard deviation.
         largest: The largest absolute weight.
+        constant: Whether all weights are one number.
         distinct_units: How many different units the kernel and the bias make.
         input_rms: The RMS of what the layer reads; 1 for an embedding.
         input_variation: The part of it that differs between rows and positions.
@@ -44,6 +47,7 @@ class KernelFigures:
     mean: float
     std: float
     largest: float
+    constant: bool
     distinct_units: int
     input_rms: float
     input_variation: float
@@ -59,7 +63,7 @@ class KernelFigures:
     remedy: str = ""
     intended_variance: float | None = None
     misread_variance: float | None = None
-    signature: tuple[float, ...] = field(default=(), repr=False)
+    signature: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
     def units(self) -> int:

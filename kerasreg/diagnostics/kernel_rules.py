@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from kerasreg.diagnostics.figures import KernelFigures
 from kerasreg.diagnostics.finding import Finding
 
@@ -21,7 +23,11 @@ def judge_kernels(kernels: Sequence[KernelFigures]) -> Iterator[Finding]:
     A kernel of zeros is none in an output layer, at the end of a residual branch, or where the signal goes on
     beside it.
     """
-    first_calls = [row for i, row in enumerate(kernels) if row.layer not in {r.layer for r in kernels[:i]}]
+    first: dict[tuple[str, str], KernelFigures] = {}
+    for row in kernels:
+        first.setdefault((row.layer.partition(":")[0], row.kernel), row)
+    first_calls = list(first.values())
+    alike: dict[tuple[tuple[int, ...], str], list[KernelFigures]] = {}
     for i, row in enumerate(first_calls):
         after = first_calls[i + 1] if i + 1 < len(first_calls) else None
         if row.frozen:
@@ -32,7 +38,9 @@ def judge_kernels(kernels: Sequence[KernelFigures]) -> Iterator[Finding]:
         elif _symmetric(row):
             yield _equal_units(row)
         else:
-            twin = next((other for other in first_calls[:i] if _twins(other, row)), None)
+            others = alike.setdefault((row.shape, row.kind), [])
+            twin = next((other for other in others if _twins(other, row)), None)
+            others.append(row)
             if twin is not None:
                 yield _equal_kernels(twin, row)
             if _misread(row, after):
@@ -52,18 +60,11 @@ def _symmetric(row: KernelFigures) -> bool:
 
 
 def _twins(one: KernelFigures, other: KernelFigures) -> bool:
-    if (
-        one.shape != other.shape
-        or one.kind != other.kind
-        or one.largest == 0
-        or one.frozen
-        or _symmetric(one)
-    ):
+    if one.largest == 0 or one.frozen or _symmetric(one):
         return False
-    if len(one.signature) < 4 or one.layer.partition(":")[0] == other.layer.partition(":")[0]:
-        return False
-    size = max(map(abs, one.signature))
-    return all(abs(a - b) <= 1e-6 * size for a, b in zip(one.signature, other.signature, strict=True))
+    # One unit's weights may agree by chance, as may those of a kernel with a single weight.
+    near = len(one.signature) >= 4 and abs(one.signature[0] - other.signature[0]) <= 1e-5 * one.largest
+    return near and bool(np.allclose(one.signature, other.signature, rtol=0, atol=1e-5 * one.largest))
 
 
 def _misread(row: KernelFigures, after: KernelFigures | None) -> bool:
@@ -96,7 +97,7 @@ def _equal_units(row: KernelFigures) -> Finding:
         what = f"all {row.units} units compute the same"
     else:
         what = f"its {row.units} units compute only {row.distinct_units} different things"
-    constant = "; its kernel is constant" if row.std <= 1e-5 * row.largest else ""
+    constant = "; its kernel is constant" if row.constant else ""
     return Finding(
         row.layer,
         "symmetric-units",

@@ -69,7 +69,7 @@ def loss_sensitivity(
     seed: int = 0,
     training: bool = False,
 ) -> LossSensitivity | list[LossSensitivity]:
-    """The relative change of the loss under random steps of the weights, each filter by one share of its norm.
+    """The relative change of the loss under random steps of the weights, each filter by a share of its norm.
 
     ```
     change = |L(w + d) - L(w)| / L(w),    d_f = scale ||w_f|| g_f / ||g_f||,   g ~ N(0, 1)

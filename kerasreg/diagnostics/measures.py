@@ -31,31 +31,48 @@ def signal_figures(values: Any) -> dict[str, Any]:
 
     variation = sqrt(mean over features of the variance over everything else); the last axis is the features'.
     """
-    values = ops.cast(values, wide_dtype(values.dtype))
-    axes = tuple(range(len(values.shape) - 1))
-    mean = ops.mean(values, axis=axes)
-    variance = ops.mean(ops.square(values - mean), axis=axes)
-    spread = ops.mean(variance)
-    # E[x^2] = Var + mean^2, feature by feature: one pass less than by itself.
+    flat = _flat(values)
+    # Sums as products: one pass over the values each, and no other tensor of their size.
+    mean = ops.matmul(ops.ones((1, flat.shape[0]), flat.dtype), flat) / flat.shape[0]
+    centred = flat - mean
+    spread = _sum_of_squares(centred) / _size(flat)
     return {
+        # E[x^2] = Var + mean^2, feature by feature.
         "rms": ops.sqrt(spread + ops.mean(ops.square(mean))),
         "variation": ops.sqrt(spread),
-        "means": mean,
-        "deviations": ops.sqrt(variance),
     }
 
 
-def activation_figures(values: Any, bounds: tuple[float, float] | None) -> dict[str, Any]:
-    """The share of units at 0 throughout the batch, and of values in the activation's flat parts."""
-    axes = tuple(range(len(values.shape) - 1))
-    quiet = ops.equal(ops.max(ops.abs(values), axis=axes), 0)
-    if bounds is None:
-        flat = ops.zeros((), "float32")
-    else:
+def feature_figures(values: Any) -> dict[str, Any]:
+    """Each feature's mean and standard deviation."""
+    flat = _flat(values)
+    return {"means": ops.mean(flat, axis=0), "deviations": ops.std(flat, axis=0)}
+
+
+def activation_figures(values: Any, activation: Any) -> dict[str, Any]:
+    """The share of units at 0 throughout the batch, and of values in the activation's flat parts.
+
+    Only a rectifier has the first, only a bounded activation the second; else they are 0.
+    """
+    found = {"dead": ops.zeros((), "float32"), "saturated": ops.zeros((), "float32")}
+    if is_rectifier(activation):
+        flat = _flat(values)
+        # Nothing is below 0: a sum of 0 has no other summands.
+        total = ops.matmul(ops.ones((1, flat.shape[0]), flat.dtype), flat)
+        found["dead"] = ops.mean(ops.cast(ops.equal(total, 0), "float32"))
+    bounds = saturation_of(activation)
+    if bounds is not None:
         low, high = (ops.cast(bound, values.dtype) for bound in bounds)
         outside = ops.logical_or(ops.less_equal(values, low), ops.greater_equal(values, high))
-        flat = ops.mean(ops.cast(outside, "float32"))
-    return {"dead": ops.mean(ops.cast(quiet, "float32")), "saturated": flat}
+        found["saturated"] = ops.mean(ops.cast(outside, "float32"))
+    return found
+
+
+def is_rectifier(activation: Any) -> bool:
+    """Whether an activation, or a layer that is one, gives 0 for all that is negative, and nothing negative."""
+    if isinstance(activation, keras.layers.ReLU):
+        return not activation.negative_slope
+    return getattr(activation, "__name__", "") in ("relu", "relu6")
 
 
 def kernel_figures(kernel: Kernel) -> dict[str, Any]:
@@ -67,16 +84,33 @@ def kernel_figures(kernel: Kernel) -> dict[str, Any]:
         units = [len(shape) - 1]  # equal windows on different channels are no fault
     inside = [axis for axis in range(len(shape)) if axis not in units]
     count = int(np.prod([shape[axis] for axis in units]))
-    flat = ops.reshape(ops.transpose(weights, (*inside, *units)), (-1, count))
-    directions = np.random.default_rng(0).normal(size=(2, flat.shape[0])).astype("float32")
-    mean = ops.mean(flat)
+    if (*inside, *units) != tuple(range(len(shape))):
+        weights = ops.transpose(weights, (*inside, *units))
+    flat = ops.reshape(weights, (-1, count))
+    directions = np.random.default_rng(0).normal(size=(3, flat.shape[0])).astype("float32")
+    directions[2] = 1.0
+    signature = ops.matmul(directions, flat)
     return {
-        "mean": mean,
-        "std": ops.sqrt(ops.mean(ops.square(flat - mean))),
-        "largest": ops.max(ops.abs(flat)),
-        "signature": ops.matmul(directions, flat),
+        "mean": ops.sum(signature[2]) / _size(flat),
+        "square": _sum_of_squares(flat) / _size(flat),
+        "low": ops.min(flat),
+        "high": ops.max(flat),
+        "signature": signature,
         "bias": _bias(kernel, count),
     }
+
+
+def _flat(values: Any) -> Any:
+    values = ops.cast(values, wide_dtype(values.dtype))
+    return ops.reshape(values, (-1, values.shape[-1])) if len(values.shape) > 1 else values[:, None]
+
+
+def _size(flat: Any) -> float:
+    return float(flat.shape[0] * flat.shape[1])
+
+
+def _sum_of_squares(flat: Any) -> Any:
+    return ops.sum(ops.square(flat))
 
 
 def _bias(kernel: Kernel, count: int) -> Any:

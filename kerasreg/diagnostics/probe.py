@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -26,16 +27,16 @@ from kerasreg._core.pure_call import compile_pure
 from kerasreg._core.traces import current_trace
 from kerasreg.diagnostics.measures import (
     activation_figures,
+    feature_figures,
     is_fresh_norm,
     kernel_figures,
     norm_figures,
-    saturation_of,
     signal_figures,
 )
 
 _ACTIVATION_LAYERS = (keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
-# What is kept of an output; of an input each feature's figures are kept too.
-SIZES = ("rms", "variation")
+# How many kernels are looked at for what they read of the data, feature by feature.
+FIRST = 4
 IN_A_LOOP = "it runs inside a loop or a rematerialised block, whose values cannot leave it"
 
 
@@ -88,19 +89,45 @@ class Probe:
         self._arguments = {"training": False} if takes_training else {}
         self._fresh = fresh
         self.sites: list[Site] = []
+        self._shapes: list[dict[str, tuple[int, ...]]] = []
         self.skipped: dict[str, str] = {}
         self._run = compile_pure(model, self._look_back if with_loss else self._look)
 
-    def run(self, x: Any, *y: Any) -> tuple[list[dict[str, np.ndarray]], float | None, list[float] | None]:
+    def run(self, x: Any, *y: Any) -> tuple[list[dict[str, Any]], float | None, list[float] | None]:
         """Each site's figures; the loss and the norm of each kernel's gradient where targets are given."""
         to_tensor = ops.convert_to_tensor
         x, *y = keras.tree.map_structure(to_tensor, [x, *y])
         found, loss, gradients = self._run(x, *y)
-        to_numpy = lambda t: np.asarray(ops.convert_to_numpy(t))  # noqa: E731
-        found = keras.tree.map_structure(to_numpy, list(found))
+        found = self._unpack(np.asarray(ops.convert_to_numpy(found)))
         if not y:
             return found, None, None
-        return found, float(to_numpy(loss)), [float(norm) for norm in to_numpy(gradients)]
+        return found, float(ops.convert_to_numpy(loss)), [float(n) for n in ops.convert_to_numpy(gradients)]
+
+    def _pack(self, figures: list[dict[str, Any]]) -> Any:
+        """All figures as one vector, scalars first: hundreds of small outputs would cost more than the pass."""
+        self._shapes = [{name: tuple(value.shape) for name, value in part.items()} for part in figures]
+        every = [ops.cast(value, "float32") for part in figures for value in part.values()]
+        if not every:
+            return ops.zeros((0,))
+        scalars = [value for value in every if not tuple(value.shape)]
+        vectors = [ops.reshape(value, (-1,)) for value in every if tuple(value.shape)]
+        return ops.concatenate([*([ops.stack(scalars)] if scalars else []), *vectors])
+
+    def _unpack(self, packed: np.ndarray) -> list[dict[str, Any]]:
+        shapes = [shape for part in self._shapes for shape in part.values()]
+        at = sum(not shape for shape in shapes)
+        scalar = iter(packed[:at].tolist())
+        found: list[dict[str, Any]] = []
+        for part in self._shapes:
+            found.append({})
+            for name, shape in part.items():
+                if not shape:
+                    found[-1][name] = next(scalar)
+                else:
+                    size = math.prod(shape)
+                    found[-1][name] = packed[at : at + size].reshape(shape)
+                    at += size
+        return found
 
     def kernels(self) -> list[Kernel]:
         """Every kernel of the model whose gradient is measured, each variable once."""
@@ -110,7 +137,7 @@ class Probe:
 
     def _look(self, x: Any) -> tuple[Any, Any, Any]:
         watcher, _ = self._forward(x)
-        return watcher.figures, ops.zeros(()), ops.zeros((1,))
+        return self._pack(watcher.figures), ops.zeros(()), ops.zeros((1,))
 
     def _look_back(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
         model = self._model()
@@ -119,7 +146,7 @@ class Probe:
         def loss_and_figures() -> tuple[Any, Any]:
             watcher, outputs = self._forward(x)
             loss = model.compute_loss(x=x, y=y, y_pred=outputs, training=False)
-            return ops.cast(loss, "float32"), watcher.figures
+            return ops.cast(loss, "float32"), self._pack(watcher.figures)
 
         if keras.backend.backend() == "jax":
             import jax
@@ -191,8 +218,8 @@ class _Watcher:
                 kwargs = {**kwargs, "training": True}
         outputs = proceed(*args, **kwargs)
         if isinstance(layer, _ACTIVATION_LAYERS):
-            flat = saturation_of(getattr(layer, "activation", None))
-            figures = activation_figures(outputs, flat) | {"variation": signal_figures(args[0])["variation"]}
+            phi = getattr(layer, "activation", None) or layer
+            figures = activation_figures(outputs, phi) | {"variation": signal_figures(args[0])["variation"]}
             self._keep(Site("activation", self._paths[layer]), figures)
         return outputs
 
@@ -218,7 +245,7 @@ class _Watcher:
         activation = getattr(layer, "activation", None)
         after = {}
         if activation is not None and activation is not keras.activations.linear:
-            after = activation_figures(outputs, saturation_of(activation))
+            after = activation_figures(outputs, activation)
         self._kernel(kernels[-1], inputs, seen[-1], after)
         return outputs
 
@@ -238,11 +265,11 @@ class _Watcher:
 
     def _kernel(self, kernel: Kernel, inputs: Any, outputs: Any, after: dict[str, Any] | None = None) -> None:
         layer = kernel.layer
-        figures = {
-            f"output_{name}": value for name, value in signal_figures(outputs).items() if name in SIZES
-        }
+        figures = {f"output_{name}": value for name, value in signal_figures(outputs).items()}
         if kernel.kind != "embedding":
             figures |= {f"input_{name}": value for name, value in signal_figures(inputs).items()}
+            if len(self.sites) < FIRST:
+                figures |= {f"input_{name}": value for name, value in feature_figures(inputs).items()}
         if self._calls[layer] == 1:
             figures |= kernel_figures(kernel)
         site = Site("kernel", self._paths[layer], self._calls[layer], kernel.attribute)

@@ -93,12 +93,13 @@ def calibrate(
     targets = _targets(model, paths, target, branch_target)
     reasons = _reasons(model, paths, exclude)
     spare = {*branch_ends(model), *output_layers(model)}
-    rescaler = Rescaler(paths, targets, reasons, spare, per_channel)
+    scope = keras.StatelessScope()
+    rescaler = Rescaler(paths, targets, reasons, spare, per_channel, scope)
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
     arguments = {"training": False} if "training" in inspect.signature(model.call).parameters else {}
     # Whatever the pass assigns (statistics, seeds, kernels) stays in the scope.
     try:
-        with keras.StatelessScope(), intercept(rescaler):
+        with scope, intercept(rescaler):
             model(inputs, **arguments)
     except ValueError:
         if rescaler.error is None:

@@ -23,6 +23,8 @@ from kerasreg._core.tensors import is_concrete, wide_dtype
 from kerasreg.initialization.calibration_report import CalibratedKernel
 
 NOT_REACHED = "the batch never reached it"
+# Up to this many numbers NumPy sums faster than an eager operation starts.
+SMALL = 1 << 16
 IN_A_TRACE = "it runs inside a compiled function, whose values are not seen"
 IN_A_SCAN = "the values inside a loop over steps are not seen"
 
@@ -36,6 +38,7 @@ class Rescaler:
         reasons: The layers to leave alone, and why; the pass adds its own, by layer or by (layer, kernel).
         spare: Layers whose kernel may be all zeros on purpose.
         per_channel: Whether each channel gets the RMS by itself.
+        scope: Where the rescaled kernels are kept meanwhile.
     """
 
     def __init__(
@@ -45,9 +48,11 @@ class Rescaler:
         reasons: Mapping[keras.layers.Layer, str],
         spare: Collection[keras.layers.Layer],
         per_channel: bool,
+        scope: keras.StatelessScope,
     ):
         self._paths, self._targets, self._spare = paths, targets, spare
-        self._per_channel = per_channel
+        self._per_channel, self._scope = per_channel, scope
+        self._kernels = {layer: kernels_of(layer) for layer in paths}
         self._calls: Counter[keras.layers.Layer] = Counter()
         self._done: set[int] = set()
         self.reasons: dict[Any, str] = dict(reasons)
@@ -74,12 +79,12 @@ class Rescaler:
                 return proceed(*args, **kwargs)
             finally:
                 self._scans -= 1
-        if layer in self._paths and kernels_of(layer):
+        if self._kernels.get(layer):
             return self._scale(layer, proceed, args, kwargs)
         return proceed(*args, **kwargs)
 
     def _scale(self, layer: keras.layers.Layer, proceed: Callable, args: tuple, kwargs: dict) -> Any:
-        kernels = kernels_of(layer)
+        kernels = self._kernels[layer]
         if layer in self.reasons or self._scans or hasattr(layer, "state_size"):
             if id(kernels[0].variable) not in self._done:
                 self.reasons.setdefault(layer, IN_A_SCAN)
@@ -127,7 +132,7 @@ class Rescaler:
         if id(variable) in self._done:
             self.rows.append(_row(name, kernel, before, skipped="shared: scaled at its first call"))
             return outputs
-        biased = bias is not None and bool(ops.any(ops.not_equal(bias, 0)))
+        biased = bias is not None and bool(np.any(_to_numpy(bias.value)))
         scale = _biased_scale(outputs, _spread(layer, bias, outputs), axes, target) if biased else None
         if scale is None:
             with np.errstate(divide="ignore"):
@@ -136,8 +141,8 @@ class Rescaler:
             self._refuse_or_skip(kernel, path, biased)
             return outputs
         self._done.add(id(variable))
-        value, corrected = self._apply(kernel, outputs, bias if biased else None, scale, channels)
-        variable.assign(value)
+        value, corrected = self._apply(kernel, outputs, bias if biased else None, scale)
+        self._scope.add_update((variable, value))
         self.scaled.append((variable, value))
         after = before if biased else before * scale
         if biased or keras.backend.standardize_dtype(outputs.dtype) in ("float16", "bfloat16"):
@@ -145,31 +150,30 @@ class Rescaler:
         self.rows.append(_row(name, kernel, before, target, scale, after))
         return corrected
 
-    def _apply(
-        self, kernel: Kernel, outputs: Any, bias: Any, scale: np.ndarray, channels: tuple[int, ...]
-    ) -> tuple[Any, Any]:
+    def _apply(self, kernel: Kernel, outputs: Any, bias: Any, scale: np.ndarray) -> tuple[Any, Any]:
+        """The kernel rescaled, and the output that it gives."""
         variable = kernel.variable
         wide = wide_dtype(variable.dtype, outputs.dtype)
-        value = ops.cast(variable.value, wide) * self._over_kernel(kernel, scale, outputs, channels, wide)
-        value = ops.cast(value, variable.dtype)
-        if not np.isfinite(ops.convert_to_numpy(ops.max(ops.abs(ops.cast(value, wide))))):
+        # A plain number spares eager operations of their own.
+        factor = ops.convert_to_tensor(scale, dtype=wide) if self._per_channel else float(scale.item())
+        over = self._over_kernel(kernel, scale, wide) if self._per_channel else factor
+        value = _cast(ops.convert_to_tensor(variable.value), wide) * over
+        value = _cast(value, variable.dtype)
+        # Only so large a factor, or so narrow a type, can take a weight out of its range.
+        risky = scale.max() > 1e20 or wide != variable.dtype
+        if risky and not np.isfinite(ops.convert_to_numpy(ops.max(ops.abs(ops.cast(value, wide))))):
             came = Came(f"{variable.dtype}, in which the kernel of {self._paths[kernel.layer]!r} overflows")
             raise self._fail("target", "one that the kernels' dtype can hold", came)
-        factor = ops.convert_to_tensor(scale, dtype=wide)
-        corrected = ops.cast(outputs, wide)
+        corrected = _cast(outputs, wide)
         if bias is None:
             corrected = corrected * factor
         else:
             added = ops.cast(_spread(kernel.layer, bias, outputs), wide)
             corrected = (corrected - added) * factor + added
-        return value, ops.cast(corrected, outputs.dtype)
+        return value, _cast(corrected, keras.backend.standardize_dtype(outputs.dtype))
 
-    def _over_kernel(
-        self, kernel: Kernel, scale: np.ndarray, outputs: Any, channels: tuple[int, ...], dtype: str
-    ) -> Any:
+    def _over_kernel(self, kernel: Kernel, scale: np.ndarray, dtype: str) -> Any:
         """The scale in the shape that multiplies the kernel."""
-        if not self._per_channel:
-            return ops.convert_to_tensor(scale.reshape(()), dtype=dtype)
         shape = list(kernel.variable.shape)
         axes = [axis % len(shape) for axis in kernel.output_axes]
         # The axes of the output's channels run as output_axes do; put them where the kernel has them.
@@ -203,10 +207,27 @@ class Rescaler:
             )
 
 
+def _to_numpy(values: Any) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(values))
+
+
+def _mean_square(wide: Any, axes: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(ops.mean(ops.square(wide), axis=axes, keepdims=True)), "float64")
+
+
+def _cast(values: Any, dtype: str) -> Any:
+    """A cast, spared where there is none: eager operations cost more than their work."""
+    return values if keras.backend.standardize_dtype(values.dtype) == dtype else ops.cast(values, dtype)
+
+
 def _rms(outputs: Any, axes: tuple[int, ...]) -> np.ndarray:
     """The root mean square over the axes (kept), also where squares leave the type's range."""
-    wide = ops.cast(outputs, wide_dtype(outputs.dtype))
-    found = np.asarray(ops.convert_to_numpy(ops.mean(ops.square(wide), axis=axes, keepdims=True)), "float64")
+    wide = _cast(outputs, wide_dtype(outputs.dtype))
+    if len(axes) == len(wide.shape) and math.prod(wide.shape) <= SMALL:
+        flat = _to_numpy(wide).ravel()
+        found = np.full((1,) * len(axes), np.vdot(flat, flat) / flat.size, "float64")
+    else:
+        found = _mean_square(wide, axes)
     if np.all((found > 1e-30) & (found < 1e30)):
         return np.sqrt(found)
     largest = ops.max(ops.abs(wide))
