@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 from kerasreg import callbacks, constraints, initializers, layers, losses, metrics, regularizers
 
 if TYPE_CHECKING:
-    from kerasreg import augment, batch_norm, datasets, diagnostics, uncertainty
+    from kerasreg import augment, batch_norm, datasets, diagnostics, initialization, uncertainty
     from kerasreg.batch_norm import fold_batch_norm, freeze_batch_norm, reestimate
+    from kerasreg.diagnostics import check
+    from kerasreg.initialization import calibrate
     from kerasreg.uncertainty import mc_predict
 
 __version__ = "0.1.0"
 
 # The rest waits for its first use: it brings tf.data, tensorflow-datasets or matplotlib with it.
-_LAZY_NAMESPACES = ("augment", "batch_norm", "datasets", "diagnostics", "uncertainty")
+_LAZY_NAMESPACES = ("augment", "batch_norm", "datasets", "diagnostics", "initialization", "uncertainty")
 _LAZY_VERBS = {
+    "calibrate": "kerasreg.initialization",
+    "check": "kerasreg.diagnostics",
     "fold_batch_norm": "kerasreg.batch_norm",
     "freeze_batch_norm": "kerasreg.batch_norm",
     "mc_predict": "kerasreg.uncertainty",
@@ -30,12 +34,15 @@ _LAZY_VERBS = {
 __all__ = [
     "augment",
     "batch_norm",
+    "calibrate",
     "callbacks",
+    "check",
     "constraints",
     "datasets",
     "diagnostics",
     "fold_batch_norm",
     "freeze_batch_norm",
+    "initialization",
     "initializers",
     "layers",
     "losses",

@@ -76,7 +76,10 @@ SAMPLES = {
         "seed": 3,
         "groups": 2,
         "strides": (2, 1),
+        "input_axes": (0, 1),
+        "batch_axes": (2,),
     },
+    "initializers.DeltaOrthogonal": {"gain": 2.0, "seed": 3},
     "regularizers.L1": {"strength": 0.3},
     "regularizers.L2": {"strength": 0.3},
     "regularizers.ElasticNet": {"strength": 0.3, "beta": 0.5},
@@ -125,7 +128,12 @@ SAMPLES = {
     },
 }
 
-# Inputs of layers that do not take rows of features.
+# Layers between a model's input and its last one, for parts that a Dense layer cannot hold.
+HOLDERS = {
+    "initializers.DeltaOrthogonal": lambda part: keras.layers.Conv1D(8, 3, kernel_initializer=part),
+}
+
+# Inputs of what does not take rows of features.
 INPUT_SHAPES = {
     "layers.SpatialDropout1D": (4, 5, 6),
     "layers.SpatialDropout2D": (4, 5, 6, 3),
@@ -133,6 +141,7 @@ INPUT_SHAPES = {
     "layers.DropBlock2D": (4, 5, 6, 3),
     "layers.LSTM": (4, 5, 6),
     "layers.GRU": (4, 5, 6),
+    "initializers.DeltaOrthogonal": (4, 5, 6),
 }
 
 

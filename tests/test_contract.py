@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from backend_tools import array, wide_numbers
 from nouns import (
+    HOLDERS,
     INPUT_SHAPES,
     NAMESPACES,
     NOT_NOUNS,
@@ -99,6 +100,13 @@ REFUSED = [
     *[("initializers.Calibrated", {"seed": v}, "seed", repr(v)) for v in ("x", 1.5, -1)],
     *[("initializers.Calibrated", {"groups": v}, "groups", repr(v)) for v in (0, 1.5)],
     *[("initializers.Calibrated", {"strides": v}, "strides", repr(v)) for v in (0, "x", ())],
+    *[
+        ("initializers.Calibrated", {name: v}, name, repr(v))
+        for name in ("input_axes", "batch_axes")
+        for v in (1, "0")
+    ],
+    *[("initializers.DeltaOrthogonal", {"gain": v}, "gain", repr(v)) for v in (0, -1.0, nan, "x")],
+    *[("initializers.DeltaOrthogonal", {"seed": v}, "seed", repr(v)) for v in (-1, 1.5)],
     *[
         (f"regularizers.{name}", {"strength": v}, "strength", repr(v))
         for name in ("L1", "L2", "ElasticNet")
@@ -261,8 +269,9 @@ def trained_with(label, part):
         "regularizers": "kernel_regularizer",
         "constraints": "kernel_constraint",
     }
-    dense = keras.layers.Dense(3, "softmax", **({where[kind]: part} if kind in where else {}))
-    middle = [part] if kind == "layers" else []
+    held = {where[kind]: part} if kind in where and label not in HOLDERS else {}
+    dense = keras.layers.Dense(3, "softmax", **held)
+    middle = [part] if kind == "layers" else [HOLDERS[label](part)] if label in HOLDERS else []
     model = keras.Sequential([keras.Input(shape), *middle, keras.layers.Flatten(), dense])
     model.compile(
         "sgd",
@@ -302,6 +311,7 @@ def parts_of(model):
     metrics = [metric for group in model.metrics for metric in getattr(group, "metrics", [group])]
     return [
         *model.layers,
+        *[getattr(layer, "kernel_initializer", None) for layer in model.layers[:-1]],
         dense.kernel_initializer,
         dense.kernel_regularizer,
         dense.kernel_constraint,

@@ -96,6 +96,14 @@ def test_graph_nodes_are_the_calls_of_this_model_in_order():
     assert nodes[2].input_tensors[0] is first
 
 
+def test_graph_nodes_bring_the_inputs_in_first_where_asked():
+    inputs = keras.Input((2,), name="x")
+    hidden = keras.layers.Dense(2, name="hidden")(inputs)
+    model = keras.Model(inputs, keras.layers.Add(name="add")([hidden, inputs]))
+    nodes = private.graph_nodes(model, inputs=True)
+    assert [node.operation.name for node in nodes] == ["x", "hidden", "add"]
+
+
 def test_every_private_name_is_held_by_a_test():
     functions = {
         name

@@ -26,9 +26,9 @@ ROWS = (
         "metrics",
         "augment",
         "datasets",
-        "diagnostics",
     },
-    {"batch_norm", "callbacks", "uncertainty"},
+    {"batch_norm", "diagnostics", "initialization"},
+    {"callbacks", "uncertainty"},
     {"__init__"},
 )
 ROW_OF = {package: row for row, packages in enumerate(ROWS) for package in packages}

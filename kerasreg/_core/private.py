@@ -65,12 +65,13 @@ def set_dropout_masks(cell: keras.layers.Layer, inputs: Any, state: Any) -> None
     cell._recurrent_dropout_mask = state
 
 
-def graph_nodes(model: keras.Model) -> list[Any]:
+def graph_nodes(model: keras.Model, inputs: bool = False) -> list[Any]:
     """The calls that a Functional model is made of, in the order in which they run (`_nodes_by_depth`).
 
     Each has `operation`, `arguments` with `args` and `kwargs`, and `output_tensors`. The lists that a layer
-    keeps of its own calls hold those of every other model too; nothing public says which are this model's.
+    keeps of its own calls hold those of every other model too; nothing public says which are this
+    model's. With `inputs`, those that bring the model's inputs in are among them.
     """
     by_depth = model._nodes_by_depth
     nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-    return [node for node in nodes if not node.is_input]
+    return [node for node in nodes if inputs or not node.is_input]

@@ -63,3 +63,17 @@ def num_bytes(tensor: Any) -> int:
         return 0
     bits = "".join(filter(str.isdigit, keras.backend.standardize_dtype(tensor.dtype)))
     return math.prod(tensor.shape) * int(bits or 8) // 8
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether a tensor's numbers can be looked at: not one that stands for values in a trace or a graph."""
+    if isinstance(value, keras.KerasTensor):
+        return False
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return hasattr(value, "numpy")
+    if backend == "jax":
+        import jax
+
+        return not isinstance(value, jax.core.Tracer)
+    return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,9 +12,11 @@ from kerasreg._core.arguments import choice, integer, refusal
 from kerasreg._core.registry import register
 from kerasreg.initializers.fans import KINDS, fans
 from kerasreg.initializers.gain import gain, resolve_activation
+from kerasreg.initializers.orthogonal import orthogonal_kernel
+from kerasreg.initializers.seeds import checked_seed, fresh_seed, seed_config
 
 FANS = ("in", "out", "average")
-DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
+DISTRIBUTIONS = ("truncated_normal", "normal", "uniform", "orthogonal")
 
 # The standard deviation of N(0, 1) cut off at two standard deviations, the cut of Keras' truncated normal.
 _TRUNCATED_STD = math.sqrt(
@@ -39,11 +40,16 @@ class Calibrated(keras.initializers.Initializer):
         kind: What the layer does with the kernel, which decides n: `"dense"`, `"conv"`, `"depthwise"`,
             `"transpose"`, `"embedding"` or `"recurrent"`.
         distribution: `"truncated_normal"` (cut at two standard deviations; the variance is right after the
-            cut), `"normal"` or `"uniform"`.
-        seed: A whole number of at least 0 for the same weights at every call; None for new ones at every
-            call, so that one instance shared by two layers does not give both the same kernel.
+            cut), `"normal"`, `"uniform"`, or `"orthogonal"`: orthogonal rows or columns, a matrix for each
+            group, gate or depthwise channel, with gain^2 / n for the mean square of the weights exactly.
+        seed: A whole number of at least 0 for the same weights at every call; a `keras.random.SeedGenerator`;
+            None for new ones at every call, so that one instance shared by two layers does not give both the
+            same kernel.
         groups: The convolution's groups.
         strides: The convolution's strides, one number or one for each spatial axis.
+        input_axes: For kind `"dense"`, the kernel's axes that are summed over (those of an `EinsumDense`);
+            all but the last if None.
+        batch_axes: For kind `"dense"`, the axes that index input and output alike (`b` in `"abc,bcd->abd"`).
 
     Raises:
         ValueError: If an argument is not one of the above, or the activation is unknown or not elementwise.
@@ -66,30 +72,36 @@ class Calibrated(keras.initializers.Initializer):
         fan: str = "in",
         kind: str = "dense",
         distribution: str = "truncated_normal",
-        seed: int | None = None,
+        seed: int | keras.random.SeedGenerator | None = None,
         groups: int = 1,
         strides: int | Sequence[int] = 1,
+        input_axes: Sequence[int] | None = None,
+        batch_axes: Sequence[int] = (),
     ):
         self.activation = resolve_activation("Calibrated", activation)
         self.fan = choice("Calibrated", "fan", fan, FANS)
         self.kind = choice("Calibrated", "kind", kind, KINDS)
         self.distribution = choice("Calibrated", "distribution", distribution, DISTRIBUTIONS)
-        self.seed = None if seed is None else integer("Calibrated", "seed", seed, low=0)
+        self.seed = checked_seed("Calibrated", seed)
         self.groups = integer("Calibrated", "groups", groups, low=1)
         self.strides = _strides(strides)
+        self.input_axes = None if input_axes is None else _axes("input_axes", input_axes)
+        self.batch_axes = _axes("batch_axes", batch_axes)
         self.gain = gain(activation, owner="Calibrated")
 
     def variance(self, shape: Sequence[int]) -> float:
         """Var(w) for a kernel of this shape."""
-        fan_in, fan_out = fans(shape, self.kind, self.groups, self.strides)
+        fan_in, fan_out = fans(shape, self.kind, self.groups, self.strides, self.input_axes, self.batch_axes)
         n = {"in": fan_in, "out": fan_out, "average": (fan_in + fan_out) / 2}[self.fan]
         return self.gain**2 / max(n, 1.0)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
         """Draw a kernel of this shape."""
         std = math.sqrt(self.variance(shape))
-        # Python's generator is the one that keras.utils.set_random_seed seeds.
-        seed = random.randrange(2**31) if self.seed is None else self.seed
+        seed = fresh_seed(self.seed)
+        if self.distribution == "orthogonal":
+            kernel = orthogonal_kernel(shape, self.kind, self.groups, self.input_axes, self.batch_axes, seed)
+            return keras.ops.cast(std * kernel, dtype or keras.config.floatx())
         if self.distribution == "uniform":
             limit = math.sqrt(3.0) * std
             return keras.random.uniform(shape, -limit, limit, dtype=dtype, seed=seed)
@@ -104,10 +116,18 @@ class Calibrated(keras.initializers.Initializer):
             "fan": self.fan,
             "kind": self.kind,
             "distribution": self.distribution,
-            "seed": self.seed,
+            "seed": seed_config(self.seed),
             "groups": self.groups,
             "strides": self.strides if isinstance(self.strides, int) else list(self.strides),
+            "input_axes": None if self.input_axes is None else list(self.input_axes),
+            "batch_axes": list(self.batch_axes),
         }
+
+
+def _axes(argument: str, value: Any) -> tuple[int, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise refusal("Calibrated", argument, "a list of the kernel's axes", value)
+    return tuple(integer("Calibrated", argument, axis) for axis in value)
 
 
 def _strides(value: int | Sequence[int]) -> int | tuple[int, ...]:

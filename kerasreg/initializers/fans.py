@@ -12,7 +12,12 @@ _MIN_RANK = {"dense": 2, "conv": 3, "depthwise": 3, "transpose": 3, "embedding":
 
 
 def fans(
-    shape: Sequence[int], kind: str = "dense", groups: int = 1, strides: int | Sequence[int] = 1
+    shape: Sequence[int],
+    kind: str = "dense",
+    groups: int = 1,
+    strides: int | Sequence[int] = 1,
+    input_axes: Sequence[int] | None = None,
+    batch_axes: Sequence[int] = (),
 ) -> tuple[float, float]:
     """Fan in and fan out of a Keras kernel, by what the layer computes with it.
 
@@ -33,12 +38,14 @@ def fans(
         kind: What the layer does with the kernel.
         groups: The convolution's groups.
         strides: The convolution's strides, one number or one for each spatial axis.
+        input_axes: For kind `dense`, the kernel's axes that are summed over; all but the last if left out.
+        batch_axes: For kind `dense`, those that index input and output alike (`b` in `"abc,bcd->abd"`).
 
     Returns:
         The two fans as floats.
 
     Raises:
-        ValueError: If the kernel's rank does not fit `kind`.
+        ValueError: If the kernel's rank does not fit `kind` or `input_axes`.
 
     Example:
         >>> fans((3, 3, 64, 1), "depthwise")
@@ -47,6 +54,8 @@ def fans(
     if len(shape) < _MIN_RANK[kind]:
         allowed = f"of rank {_MIN_RANK[kind]} or more for kind {kind!r}"
         raise refusal("Calibrated", "shape", allowed, Came(f"shape {tuple(shape)}"))
+    if input_axes is not None:
+        return _einsum_fans(shape, input_axes, batch_axes)
     *window_shape, first, last = shape
     window = math.prod(window_shape)
     # One number stands for every spatial axis, as it does in Keras' layers.
@@ -65,3 +74,16 @@ def fans(
         case "recurrent":
             return float(first), float(first)
     raise ValueError(kind)
+
+
+def _einsum_fans(
+    shape: Sequence[int], input_axes: Sequence[int], batch_axes: Sequence[int]
+) -> tuple[float, float]:
+    rank = len(shape)
+    if any(not -rank <= axis < rank for axis in (*input_axes, *batch_axes)):
+        named = f"axes {[*input_axes, *batch_axes]} of a kernel of shape {tuple(shape)}"
+        raise refusal("Calibrated", "input_axes", f"axes of the kernel, of rank {rank}", Came(named))
+    summed = {axis % rank for axis in input_axes}
+    shared = {axis % rank for axis in batch_axes}
+    spread = set(range(rank)) - summed - shared
+    return float(math.prod(shape[i] for i in summed)), float(math.prod(shape[i] for i in spread))

@@ -1,0 +1,63 @@
+"""One batch for a verb that looks at a model once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasreg._core.arguments import Came, refusal
+from kerasreg._core.batches import is_tf_dataset
+
+FEWEST_ROWS = 2
+
+
+def one_batch(owner: str, x: Any, y: Any = None) -> tuple[Any, Any]:
+    """Inputs and targets as NumPy arrays: all rows of arrays, the first batch of a dataset.
+
+    Args:
+        owner: Who asks, for an error's sentence.
+        x: An array, a structure of arrays, or a `tf.data.Dataset` or `keras.utils.PyDataset` of batches.
+        y: Targets; those of a dataset of pairs are taken where it is None.
+
+    Raises:
+        ValueError: If there are fewer than two rows, arrays differ in rows, or a number is not finite.
+    """
+    if isinstance(x, keras.utils.PyDataset) or is_tf_dataset(x):
+        element = x[0] if isinstance(x, keras.utils.PyDataset) else next(iter(x), None)
+        if element is None:
+            raise refusal(owner, "x", "a dataset with at least one batch", Came("an empty one"))
+        pair = element if isinstance(element, tuple) else (element,)
+        x, y = pair[0], pair[1] if y is None and len(pair) > 1 else y
+    x = _arrays(owner, "x", x)
+    if y is not None:
+        y = _arrays(owner, "y", y)
+        rows = {len(leaf) for leaf in keras.tree.flatten([x, y])}
+        if len(rows) > 1:
+            raise refusal(owner, "y", "targets with a row for each row of x", Came(f"{sorted(rows)} rows"))
+    return x, y
+
+
+def _arrays(owner: str, argument: str, value: Any) -> Any:
+    if not any(hasattr(leaf, "shape") for leaf in keras.tree.flatten(value)):
+        value = np.asarray(value)
+    arrays = keras.tree.map_structure(_to_numpy, value)
+    leaves = keras.tree.flatten(arrays)
+    rows = {len(leaf) if leaf.ndim else 0 for leaf in leaves}
+    if len(rows) != 1 or max(rows) < FEWEST_ROWS:
+        came = Came(f"shapes {[leaf.shape for leaf in leaves]}")
+        allowed = f"arrays with one and the same number of rows, at least {FEWEST_ROWS}"
+        raise refusal(owner, argument, allowed, came, "one row has no statistics")
+    for leaf in leaves:
+        if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
+            bad = np.count_nonzero(~np.isfinite(leaf))
+            came = Came(f"{bad} of {leaf.size} numbers NaN or infinite")
+            raise refusal(owner, argument, "finite", came, "clean the data first")
+    return arrays
+
+
+def _to_numpy(leaf: Any) -> np.ndarray:
+    array = np.asarray(keras.ops.convert_to_numpy(leaf) if keras.ops.is_tensor(leaf) else leaf)
+    # NumPy itself knows no bfloat16, and asks of it nothing.
+    return array.astype("float32") if array.dtype.name == "bfloat16" else array
