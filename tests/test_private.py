@@ -89,3 +89,47 @@ def test_graph_is_compiled_by_xla_tells_it_from_a_plain_one():
     tf.function(look, jit_compile=True)(tf.zeros([]))
     tf.function(lambda x: tf.function(look)(x), jit_compile=True)(tf.zeros([]))
     assert (seen[0], seen[1], seen[-1]) == (False, True, True)
+
+
+def test_own_weights_and_own_statistics_are_told_apart_when_frozen():
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 3))
+    layer.trainable = False
+    assert private.own_weights(layer) == [layer.gamma, layer.beta]
+    assert private.own_statistics(layer) == [layer.moving_mean, layer.moving_variance]
+    assert private.own_weights(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])) == []
+
+
+def test_own_statistics_are_no_weights():
+    private.own_statistics(keras.layers.Dense(1)).append("x")
+    assert private.own_statistics(keras.layers.Dense(1)) == []
+
+
+def test_in_stateless_scope_and_in_symbolic_scope_tell_where_they_are():
+    seen = []
+
+    class Look(keras.layers.Layer):
+        def call(self, x):
+            seen.append((private.in_stateless_scope(), private.in_symbolic_scope()))
+            return x
+
+    look = Look()
+    look(keras.ops.ones((1, 2)))
+    with keras.StatelessScope():
+        look.call(keras.ops.ones((1, 2)))
+    look(keras.KerasTensor((1, 2)))
+    assert seen == [(False, False), (True, False), (True, True)]
+
+
+def test_in_symbolic_scope_is_false_here():
+    assert not private.in_symbolic_scope()
+
+
+def test_track_counter_makes_it_a_variable_and_no_weight():
+    class Counter:
+        state = keras.Variable(0, dtype="int32", trainable=False)
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    private.track_counter(model, Counter)
+    assert any(variable is Counter.state for variable in model.non_trainable_variables)
+    assert len(model.weights) == 2
