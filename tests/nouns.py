@@ -83,6 +83,12 @@ SAMPLES = {
     "regularizers.L1": {"strength": 0.3},
     "regularizers.L2": {"strength": 0.3},
     "regularizers.ElasticNet": {"strength": 0.3, "beta": 0.5},
+    "regularizers.GroupLasso": {"strength": 0.3, "axis": [0]},
+    "regularizers.Orthogonal": {"strength": 0.3, "mode": "columns"},
+    "regularizers.GaussianPrior": {"scale": 0.3, "num_examples": 5},
+    "regularizers.LaplacePrior": {"scale": 0.3, "num_examples": 5},
+    "regularizers.StudentTPrior": {"scale": 0.3, "num_examples": 5, "df": 2.0},
+    "regularizers.Schedule": {"function": keras.optimizers.schedules.PolynomialDecay(0.5, 10, 0.1)},
     "losses.MulticlassHinge": {
         "margin": 2.0,
         "variant": "max",

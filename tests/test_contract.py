@@ -109,9 +109,23 @@ REFUSED = [
     *[("initializers.DeltaOrthogonal", {"seed": v}, "seed", repr(v)) for v in (-1, 1.5)],
     *[
         (f"regularizers.{name}", {"strength": v}, "strength", repr(v))
-        for name in ("L1", "L2", "ElasticNet")
+        for name in ("L1", "L2", "ElasticNet", "GroupLasso", "Orthogonal")
         for v in (-0.1, nan, inf, "x", None)
     ],
+    *[("regularizers.GroupLasso", {"axis": v}, "axis", repr(v)) for v in (1.5, "x", True, ())],
+    ("regularizers.Orthogonal", {"mode": "diagonal"}, "mode", "'diagonal'"),
+    *[
+        (f"regularizers.{name}Prior", arguments, *arguments, shown)
+        for name in ("Gaussian", "Laplace", "StudentT")
+        for arguments, shown in (
+            ({"scale": 0}, "0"),
+            ({"scale": nan}, "nan"),
+            ({"num_examples": 0}, "0"),
+            ({"num_examples": 1.5}, "1.5"),
+        )
+    ],
+    ("regularizers.StudentTPrior", {"df": 0}, "df", "0"),
+    ("regularizers.Schedule", {"function": 0.1}, "function", "0.1"),
     *[("regularizers.ElasticNet", {"beta": v}, "beta", repr(v)) for v in (-0.1, nan, "x")],
     *[("losses.MulticlassHinge", {"margin": v}, "margin", repr(v)) for v in (0, -1, nan, "x")],
     ("losses.MulticlassHinge", {"variant": "mean"}, "variant", "'mean'"),
@@ -191,7 +205,9 @@ def test_every_argument_is_in_its_config(label):
 def test_the_config_holds_what_was_given(label):
     config = make(label).get_config()
     for name, value in sample_arguments(label).items():
-        if name in ("transforms", "layer", "dtype") or (label == "constraints.UnitNorm" and name == "axis"):
+        if name in ("transforms", "layer", "dtype", "function") or (
+            label == "constraints.UnitNorm" and name == "axis"
+        ):
             continue  # kept in another form; the round trips below see them
         assert plain(config[name]) == plain(value), name
 
@@ -282,6 +298,8 @@ def trained_with(label, part):
 
 
 IN_MODELS = public_classes("layers", "initializers", "regularizers", "losses", "constraints", "metrics")
+# A strength, not a regularizer; tests/regularizers/test_schedule.py saves and loads it in its place.
+del IN_MODELS["regularizers.Schedule"]
 
 
 @pytest.mark.parametrize("label", IN_MODELS)

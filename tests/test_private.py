@@ -145,3 +145,47 @@ def test_unconverted_inputs_come_to_the_layer_as_they_are():
     assert looker.seen is np.ndarray
     looker(x)
     assert looker.seen is not np.ndarray
+
+
+def test_own_weights_and_own_statistics_are_told_apart_when_frozen():
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 3))
+    layer.trainable = False
+    assert private.own_weights(layer) == [layer.gamma, layer.beta]
+    assert private.own_statistics(layer) == [layer.moving_mean, layer.moving_variance]
+    assert private.own_weights(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])) == []
+
+
+def test_own_statistics_are_no_weights():
+    private.own_statistics(keras.layers.Dense(1)).append("x")
+    assert private.own_statistics(keras.layers.Dense(1)) == []
+
+
+def test_in_stateless_scope_and_in_symbolic_scope_tell_where_they_are():
+    seen = []
+
+    class Look(keras.layers.Layer):
+        def call(self, x):
+            seen.append((private.in_stateless_scope(), private.in_symbolic_scope()))
+            return x
+
+    look = Look()
+    look(keras.ops.ones((1, 2)))
+    with keras.StatelessScope():
+        look.call(keras.ops.ones((1, 2)))
+    look(keras.KerasTensor((1, 2)))
+    assert seen == [(False, False), (True, False), (True, True)]
+
+
+def test_in_symbolic_scope_is_false_here():
+    assert not private.in_symbolic_scope()
+
+
+def test_track_counter_makes_it_a_variable_and_no_weight():
+    class Counter:
+        state = keras.Variable(0, dtype="int32", trainable=False)
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    private.track_counter(model, Counter)
+    assert any(variable is Counter.state for variable in model.non_trainable_variables)
+    assert len(model.weights) == 2

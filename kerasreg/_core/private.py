@@ -75,3 +75,38 @@ def graph_nodes(model: keras.Model, inputs: bool = False) -> list[Any]:
     by_depth = model._nodes_by_depth
     nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
     return [node for node in nodes if inputs or not node.is_input]
+
+
+def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The weights that a layer itself made to be trained, frozen or not (`Layer._trainable_variables`).
+
+    The public lists leave out what is frozen, or cannot tell it from a moving average.
+    """
+    return list(layer._trainable_variables)
+
+
+def own_statistics(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The variables that a layer itself made not to be trained (`Layer._non_trainable_variables`)."""
+    return list(layer._non_trainable_variables)
+
+
+def in_stateless_scope() -> bool:
+    """Whether variables are read from a `keras.StatelessScope`; there is no public question for it."""
+    from keras.src.backend.common.stateless_scope import in_stateless_scope as asked
+
+    return asked()
+
+
+def in_symbolic_scope() -> bool:
+    """Whether Keras only works out shapes, as it does when it builds a model."""
+    from keras.src.backend.common.symbolic_scope import in_symbolic_scope as asked
+
+    return asked()
+
+
+def track_counter(layer: keras.layers.Layer, counter: Any) -> None:
+    """Have `counter.state` among a built layer's non-trainable variables, outside its weights and its files.
+
+    `Layer._seed_generators` is Keras' list of such state; setting an attribute is refused after `build`.
+    """
+    layer._seed_generators.append(counter)
