@@ -69,20 +69,22 @@ def _at_each_time(layer: keras.layers.Layer, x: Any, where: Where) -> Any:
     steps = x.shape[1]
     of_steps = ops.reshape(x, (-1, *x.shape[2:]))
     rows = where.rows if where.rows is not None else ops.shape(x)[0] // where.samples
-    noisy = add_noise(layer, of_steps, replace(where, rows=rows))
+    where = replace(where, rows=rows)
+    noisy = _added(layer, of_steps, _numbers(layer, of_steps, where, steps))
     return ops.reshape(noisy, (-1, steps, *x.shape[2:]))
 
 
-def _numbers(layer: keras.layers.Layer, x: Any, where: Where) -> Uniform:
+def _numbers(layer: keras.layers.Layer, x: Any, where: Where, steps: int = 1) -> Uniform:
     """The place's numbers, in the shapes in which the layer asks for them."""
     if (getattr(layer, "noise_shape", None) or (None,))[0] != 1:
         return lambda shape: uniform(shape, where)
 
     def shared(shape: Sequence[Any]) -> Any:
         # One draw for all rows: that of the first row, whichever batch asks for it.
-        rows = ops.shape(x)[0] // where.samples
-        first = uniform((where.samples, *shape[1:]), replace(where, first_row=0, rows=1))
-        return ops.repeat(first, rows, axis=0)
+        rows = ops.shape(x)[0] // (where.samples * steps)
+        first = uniform((where.samples * steps, *shape[1:]), replace(where, first_row=0, rows=1))
+        each = ops.repeat(ops.reshape(first, (where.samples, 1, steps, *shape[1:])), rows, axis=1)
+        return ops.reshape(each, (-1, *shape[1:]))
 
     return shared
 

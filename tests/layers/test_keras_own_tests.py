@@ -17,6 +17,9 @@ WORDS = {
     "All `axis` values to be kept": "must be axes of known size",
     "an incompatible shape": "must be batches that fit the layer's input shape",
     "incompatible shape": "must be batches that fit the layer's input shape",
+    "Received invalid keys": "must be a dict with keys among",
+    "rmax should be": "must be a dict with rmin at most rmax",
+    "dmax should be non-negative": "Argument `renorm_clipping.'dmax'.` of BatchNormalization must be",
     "empty iterable": "at least one batch with at least one row, got none",
 }
 
