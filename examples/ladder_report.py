@@ -122,13 +122,13 @@ def report(ladder: dict[str, Any]) -> str:
 
 def draw(ladders: Sequence[dict[str, Any]], runs: Sequence[Run], every: int, path: Path) -> None:
     """Accuracy against steps as a PNG: median and range, and a dot where the baseline's best is reached."""
-    figure = Figure(figsize=(5.4 * len(ladders), 4.6), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 5.4 * len(ladders)), 4.6), layout="constrained")
     panels = figure.subplots(1, len(ladders), sharey=True, squeeze=False)[0]
     for axes, ladder in zip(panels, ladders, strict=True):
         table, lowest = ladder["table"], 60
         target = table["Baseline"]["best"]["median"]
         axes.axhline(target, color="black", linestyle=":", linewidth=1)
-        axes.text(1.05 * every, target + 0.4, "the baseline's best")
+        axes.text(1.05 * every, target + 0.4, "the baseline's best", clip_on=True)
         for size, row in zip(range(11, 5, -1), ROWS, strict=True):  # Dots that meet become rings.
             mine = [run for run in runs if run.row == row.name and run.base_rate == ladder["base_rate"]]
             curves = 100 * np.array([run.accuracy for run in mine if run.seed in ladder["seeds"]])
@@ -151,5 +151,5 @@ def draw(ladders: Sequence[dict[str, Any]], runs: Sequence[Run], every: int, pat
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("test accuracy, %")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ROWS))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3 * len(ladders))
     figure.savefig(path, dpi=90)

@@ -320,6 +320,8 @@ def test_a_dead_layer_is_found_once_and_a_healthy_one_is_not(capsys):
 
 def test_nan_is_an_error_in_the_first_layer_that_has_it(tmp_path):
     model, x, y = make("functional")
+    # On some processors TensorFlow's fused ReLU makes 0 of NaN, and then there is none to be seen.
+    model.get_layer("a").activation = keras.activations.linear
     x[:] = np.nan
     stats = kr.callbacks.ActivationStats(tmp_path, every=1)
     train(model, x, y, [stats], epochs=1)
