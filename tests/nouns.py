@@ -32,13 +32,13 @@ SAMPLES = {
     "layers.Dropout": {"rate": 0.3, "noise_shape": (None, 1), "seed": 3, "mc": True},
     "layers.GaussianDropout": {"rate": 0.3, "seed": 3, "mc": True},
     "layers.AlphaDropout": {"rate": 0.3, "noise_shape": (None, 1), "seed": 3, "mc": True},
-    "layers.SpatialDropout1D": {"rate": 0.3, "seed": 3, "name": "drop", "dtype": "float32", "mc": True},
+    "layers.SpatialDropout1D": {"rate": 0.3, "seed": 3, "name": "drop_maps", "dtype": "float32", "mc": True},
     **{
         f"layers.SpatialDropout{rank}D": {
             "rate": 0.3,
             "data_format": "channels_first",
             "seed": 3,
-            "name": "drop",
+            "name": f"drop_{rank}",
             "dtype": "float32",
             "mc": True,
         }

@@ -5,7 +5,7 @@ import sys
 
 import keras
 import numpy as np
-from nouns import INPUT_SHAPES, make, make_plain, public_classes, rewind, scramble
+from nouns import HOLDERS, INPUT_SHAPES, make, make_plain, public_classes, rewind, scramble
 
 LOAD = """
 import sys
@@ -42,8 +42,13 @@ def small_model():
         ("kernel_regularizer", "regularizers"),
         ("kernel_constraint", "constraints"),
     ]:
-        for part in everything(kind):
-            x = keras.layers.Dense(4, **{keyword: part})(x)
+        for label, part in zip(public_classes(kind), everything(kind), strict=True):
+            if label in HOLDERS:
+                shape = INPUT_SHAPES[label][1:]
+                x = keras.layers.Reshape(shape)(keras.layers.Dense(int(np.prod(shape)))(x))
+                x = keras.layers.Flatten()(HOLDERS[label](part)(x))
+            else:
+                x = keras.layers.Dense(4, **{keyword: part})(x)
     model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(x))
     # One loss for the one output; the others are loaded in the contract.
     model.compile("sgd", loss=everything("losses")[0], metrics=everything("metrics"))

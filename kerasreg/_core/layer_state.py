@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 
 from kerasreg._core.arguments import Came, refusal
 from kerasreg._core.private import sublayers
@@ -32,9 +33,10 @@ def copy_state(owner: str, old: keras.layers.Layer, new: keras.layers.Layer) -> 
             with tempfile.TemporaryDirectory() as folder:
                 old_part.save_assets(folder)
                 new_part.load_assets(folder)
-    # Seeds are in no layer's own.
+    # Seeds are in no layer's own. As copies: JAX deletes an array that a step was given, whoever else holds it.
     for old_variable, new_variable in zip(old.variables, new.variables, strict=True):
-        new_variable.assign(old_variable)
+        value = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(old_variable))
+        new_variable.assign(np.array(value))
 
 
 def _parts(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
