@@ -137,6 +137,7 @@ SAMPLES = {
 # Layers between a model's input and its last one, for parts that a Dense layer cannot hold.
 HOLDERS = {
     "initializers.DeltaOrthogonal": lambda part: keras.layers.Conv1D(8, 3, kernel_initializer=part),
+    "regularizers.Schedule": lambda part: keras.layers.Dense(4, kernel_regularizer=kr.regularizers.L2(part)),
 }
 
 # Inputs of what does not take rows of features.

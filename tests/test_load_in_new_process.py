@@ -44,7 +44,7 @@ def small_model():
     ]:
         for label, part in zip(public_classes(kind), everything(kind), strict=True):
             if label in HOLDERS:
-                shape = INPUT_SHAPES[label][1:]
+                shape = INPUT_SHAPES.get(label, (None, 6))[1:]
                 x = keras.layers.Reshape(shape)(keras.layers.Dense(int(np.prod(shape)))(x))
                 x = keras.layers.Flatten()(HOLDERS[label](part)(x))
             else:

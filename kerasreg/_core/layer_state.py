@@ -33,7 +33,7 @@ def copy_state(owner: str, old: keras.layers.Layer, new: keras.layers.Layer) -> 
             with tempfile.TemporaryDirectory() as folder:
                 old_part.save_assets(folder)
                 new_part.load_assets(folder)
-    # Seeds are in no layer's own. As copies: JAX deletes an array that a step was given, whoever else holds it.
+    # Seeds are in no layer's own. As copies: JAX deletes an array given to a step, whoever else holds it.
     for old_variable, new_variable in zip(old.variables, new.variables, strict=True):
         value = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(old_variable))
         new_variable.assign(np.array(value))
