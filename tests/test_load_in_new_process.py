@@ -36,7 +36,8 @@ def small_model():
     for label in public_classes("layers"):
         shape = INPUT_SHAPES.get(label, (None, 6))[1:]
         x = keras.layers.Reshape(shape)(keras.layers.Dense(int(np.prod(shape)))(x))
-        x = keras.layers.Flatten()(make(label)(x))
+        # So many layers in a row would saturate the last one.
+        x = keras.layers.LayerNormalization()(keras.layers.Flatten()(make(label)(x)))
     for keyword, kind in [
         ("kernel_initializer", "initializers"),
         ("kernel_regularizer", "regularizers"),
@@ -49,6 +50,7 @@ def small_model():
                 x = keras.layers.Flatten()(HOLDERS[label](part)(x))
             else:
                 x = keras.layers.Dense(4, **{keyword: part})(x)
+            x = keras.layers.LayerNormalization()(x)
     model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(x))
     # One loss for the one output; the others are loaded in the contract.
     model.compile("sgd", loss=everything("losses")[0], metrics=everything("metrics"))
