@@ -47,7 +47,7 @@ WORST_VARIANCE_ERROR = 1e-4
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=25, help="timings of each case and layer")
+    parser.add_argument("--rounds", type=int, default=75, help="timings of each case and layer")
     parser.add_argument(
         "--part", choices=PARTS, help="one part only, as JSON: what this command calls itself with"
     )
