@@ -219,13 +219,24 @@ def by_hooks(model: keras.Model, x: Any) -> None:
             layer.kernel.assign(layer.kernel / rms)
 
 
-def by_submodels(model: keras.Model, x: Any) -> None:
-    """Layer by layer with a model up to each one, asked by `predict`: the usual recipe."""
+def by_submodels(model: keras.Model, x: Any, passes: int = 10) -> None:
+    """Layer by layer with a new model up to each one, asked by `predict`, until its variance is within 0.1.
+
+    The recipe of LSUV-keras (Korobov, 2016), with its margin and its ten passes at most; here of the linear
+    output, so that both do the same.
+    """
     for layer in model.layers:
-        inputs = keras.ops.matmul(layer.input, layer.kernel)
-        part = keras.Model(model.inputs[0], inputs)
-        rms = float(np.sqrt(np.mean(np.square(part.predict(x, verbose=0)))))
-        layer.kernel.assign(layer.kernel / rms)
+        for _ in range(passes):
+            part = keras.Model(model.inputs[0], keras.ops.matmul(layer.input, layer.kernel))
+            power = float(np.mean(np.square(part.predict(x, verbose=0))))
+            if abs(power - 1.0) <= 0.1:
+                break
+            layer.kernel.assign(layer.kernel / np.sqrt(power))
+
+
+def by_submodels_once(model: keras.Model, x: Any) -> None:
+    """The same in a hurry: one prediction a layer, and no second look."""
+    by_submodels(model, x, passes=1)
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -236,16 +247,22 @@ def seconds(function: Callable[[], Any]) -> float:
 
 def speed(rounds: int) -> list[dict[str, Any]]:
     x = normal(64, 128)
-    times: dict[str, list[float]] = {"kr.calibrate": [], "a hook per layer": [], "sub-models and predict": []}
+    ways = {
+        "kr.calibrate": kr.calibrate,
+        "a hook per layer": by_hooks,
+        "sub-models and predict": by_submodels,
+        "sub-models, one prediction each": by_submodels_once,
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
     for i in range(rounds + 1):
         keras.utils.set_random_seed(i)
-        for name, run in zip(times, (kr.calibrate, by_hooks, by_submodels), strict=True):
+        for name, run in ways.items():
             if name.startswith("sub") and i > max(2, rounds // 5):
                 continue
             model = mlp()
             model(x)
             taken = [seconds(lambda run=run, model=model: run(model, x))]
-            if name == "kr.calibrate":  # so short that one measurement would be the timer's
+            if name == "kr.calibrate":  # so short that one measurement would be chance
                 for _ in range(4):
                     fresh = mlp()
                     fresh(x)
@@ -259,7 +276,7 @@ def speed(rounds: int) -> list[dict[str, Any]]:
             "way": name,
             "median ms": 1000 * statistics.median(found),
             "ratio": statistics.median(found) / ours,
-            "goal": goals.get(name, 1.0),
+            "goal": goals.get(name, "-"),
         }
         for name, found in times.items()
     ]
@@ -270,7 +287,6 @@ def check_cost(rounds: int) -> list[dict[str, Any]]:
     rows = []
     for width, batch in ((256, 256), (512, 256)):
         model, x = mlp(50, width), normal(batch, width)
-        forward = model.make_predict_function()
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
@@ -287,7 +303,8 @@ def check_cost(rounds: int) -> list[dict[str, Any]]:
         times = [(seconds(forward), seconds(look)) for _ in range(rounds)]
         one, other = (statistics.median(column) for column in zip(*times, strict=True))
         name = f"check of 50 layers of {width}, {batch} rows"
-        rows.append({"case": name, "forward ms": 1000 * one, "check ms": 1000 * other, "ratio": other / one})
+        found = {"forward ms": 1000 * one, "check ms": 1000 * other, "ratio": other / one}
+        rows.append({"case": name, **found, "goal": f"at most {GOAL_CHECK:g}"})
     return rows
 
 
@@ -325,7 +342,7 @@ def main() -> None:
         publish(f"calibrate_depthwise{suffix}", depth_of_depthwise(), backend=backend)
     if args.only != "exactness":
         publish(f"calibrate_speed{suffix}", speed(args.rounds), backend=backend, rounds=args.rounds)
-        publish(f"check_cost{suffix}", check_cost(args.rounds), backend=backend, goal=GOAL_CHECK)
+        publish(f"check_cost{suffix}", check_cost(args.rounds), backend=backend)
 
 
 if __name__ == "__main__":

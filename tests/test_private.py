@@ -104,6 +104,16 @@ def test_graph_nodes_bring_the_inputs_in_first_where_asked():
     assert [node.operation.name for node in nodes] == ["x", "hidden", "add"]
 
 
+def test_graph_of_sequential_is_the_functional_model_that_it_runs_as():
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(3, name="a"), keras.layers.ReLU(name="b")]
+    )
+    graph = private.graph_of_sequential(model)
+    assert isinstance(graph, keras.Function)
+    assert graph.outputs[0] is model.outputs[0]
+    assert [node.operation.name for node in private.graph_nodes(graph)] == ["a", "b"]
+
+
 def test_every_private_name_is_held_by_a_test():
     functions = {
         name

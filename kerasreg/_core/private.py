@@ -65,6 +65,15 @@ def set_dropout_masks(cell: keras.layers.Layer, inputs: Any, state: Any) -> None
     cell._recurrent_dropout_mask = state
 
 
+def graph_of_sequential(model: keras.Sequential) -> keras.Model:
+    """The Functional model that a built Sequential one runs as (`Sequential._functional`).
+
+    `keras.Model(model.inputs, model.outputs)` is another one like it, which takes longer to make than a small
+    model to run.
+    """
+    return model._functional
+
+
 def graph_nodes(model: keras.Model, inputs: bool = False) -> list[Any]:
     """The calls that a Functional model is made of, in the order in which they run (`_nodes_by_depth`).
 
