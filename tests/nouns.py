@@ -67,6 +67,7 @@ SAMPLES = {
         f"layers.{name}": {"units": 3, "dropout": 0.2, "recurrent_dropout": 0.3, "seed": 3, "mc": True}
         for name in ("LSTM", "GRU")
     },
+    "layers.TemperatureScaling": {"temperature": 2.0},
     "layers.Normalization": {"axis": (1,), "mean": [1.0], "variance": [4.0], "invert": True},
     "initializers.Calibrated": {
         "activation": "relu",

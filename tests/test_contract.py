@@ -83,6 +83,10 @@ REFUSED = [
     *[("layers.BatchNormalization", {"epsilon": v}, "epsilon", repr(v)) for v in (0, -1e-3, nan)],
     *[("layers.BatchNormalization", {"axis": v}, "axis", repr(v)) for v in ("x", 1.5)],
     *[("layers.Normalization", {"axis": v}, "axis", repr(v)) for v in ("x", 1.5)],
+    *[
+        ("layers.TemperatureScaling", {"temperature": v}, "temperature", repr(v))
+        for v in (0, -1.0, nan, inf, "x")
+    ],
     ("layers.Normalization", {"axis": (0, 1.5)}, "axis", "1.5"),
     ("layers.Normalization", {"mean": [1.0]}, "variance", "None"),
     ("layers.Normalization", {"variance": [1.0]}, "mean", "None"),

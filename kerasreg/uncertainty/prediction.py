@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg.uncertainty.entropy import are_probabilities, entropy
+from kerasreg._core.classes import are_probabilities
+from kerasreg.uncertainty.entropy import entropy
 
 
 @dataclass(frozen=True)
