@@ -119,3 +119,41 @@ def track_counter(layer: keras.layers.Layer, counter: Any) -> None:
     `Layer._seed_generators` is Keras' list of such state; setting an attribute is refused after `build`.
     """
     layer._seed_generators.append(counter)
+
+
+def backend_random() -> Any:
+    """The module in which every draw of `keras.random` and of layers ends (`keras.src.backend.random`).
+
+    The public functions are handed around by name, and Keras' own layers do not call them.
+    """
+    from keras.src import backend
+
+    return backend.random
+
+
+def own_seed_generators(layer: keras.layers.Layer) -> list[keras.random.SeedGenerator]:
+    """The generators that a layer itself holds, in attributes, lists and dicts (`Layer._seed_generators`)."""
+    return [found for found in layer._seed_generators if isinstance(found, keras.random.SeedGenerator)]
+
+
+def is_augmentation(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is one of Keras' image augmentations, or a user's on their base, which has no name."""
+    from keras.src.layers.preprocessing.image_preprocessing import base_image_preprocessing_layer as base
+
+    return isinstance(layer, base.BaseImagePreprocessingLayer)
+
+
+def trace_state() -> Any:
+    """Something that is equal for two moments in one trace, and not inside a loop or branch of it.
+
+    JAX's `get_opaque_trace_state` is public, and moved from `jax.core` to `jax.extend.core`.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.compat.v1.get_default_graph()
+    import jax
+    from jax.extend import core
+
+    found = getattr(core, "get_opaque_trace_state", None) or jax.core.get_opaque_trace_state
+    return found()

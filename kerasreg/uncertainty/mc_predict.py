@@ -12,6 +12,7 @@ from keras import ops
 from kerasreg._core.arguments import Came, flag, integer, number, refusal
 from kerasreg._core.batches import as_taken, batches, number_of_batches
 from kerasreg.uncertainty.entropy import entropy
+from kerasreg.uncertainty.own_noise import NotSampled
 from kerasreg.uncertainty.prediction import Prediction
 from kerasreg.uncertainty.progress import Progress
 from kerasreg.uncertainty.sampler import NothingStochastic, Report, Sampler, Setup
@@ -104,7 +105,7 @@ def mc_predict(
     setup = Setup(samples, antithetic, exact_last_layer, tolerance is not None, return_samples)
     progress = Progress("mc_predict", verbose, number_of_batches(x, batch_size))
     sampler = Sampler.of(model, "mc_predict")
-    if not any(sampler.stochastic().values()):
+    if all(rate == 0 for rate in sampler.stochastic().values()):
         raise _nothing_stochastic(sampler, "a stochastic layer with a rate above 0", "none")
 
     parts, first_row, report = [], 0, Report()
@@ -118,6 +119,10 @@ def mc_predict(
             progress.add(1)
     except NothingStochastic:
         raise _nothing_stochastic(sampler, "a stochastic layer that the model calls", "none") from None
+    except NotSampled as error:
+        allowed = "a model whose noise comes from Keras' or kerasreg's layers, or from keras.random"
+        remedy = "give that layer a keras.layers.Dropout, or a keras.random.SeedGenerator to draw with"
+        raise refusal("mc_predict", "model", allowed, Came(str(error)), remedy) from None
     progress.close()
     prediction = _of_samples(parts, report, antithetic) if return_samples else _of_moments(parts, report)
     if not any(variance.any() for variance in keras.tree.flatten(prediction.variance)):
@@ -189,7 +194,9 @@ def _numpy(tensor: Any) -> np.ndarray:
 
 
 def _nothing_stochastic(sampler: Sampler, allowed: str, came: str) -> ValueError:
-    listed = ", ".join(f"{path} (rate {rate:g})" for path, rate in sampler.stochastic().items()) or "none"
+    found = sampler.stochastic().items()
+    rates = {path: "unknown rate" if rate is None else f"rate {rate:g}" for path, rate in found}
+    listed = ", ".join(f"{path} ({rate})" for path, rate in rates.items()) or "none"
     return refusal(
         "mc_predict",
         "model",
