@@ -116,7 +116,8 @@ def optimizer_slot(optimizer: keras.optimizers.Optimizer, name: str, variable: k
     """What an optimizer keeps of one variable under a name of its own.
 
     Used are `_velocities` of Adam, Nadam and RMSprop, `_velocity_hats` of Adam with amsgrad,
-    `_average_gradients` of RMSprop, `_accumulators` of Adagrad and `_u` of Adamax. `Optimizer.variables` holds them all, but says neither which is which nor whose.
+    `_average_gradients` of RMSprop, `_accumulators` of Adagrad and `_u` of Adamax. `Optimizer.variables` holds them
+    all, but says neither which is which nor whose.
     """
     return getattr(optimizer, name)[optimizer._get_variable_index(variable)]
 

@@ -87,8 +87,8 @@ class SoftThreshold(ProximalStep):
 
     The penalty `strength (||W||_1 + beta ||W||_2^2)` is not part of the loss; it is put into force behind
     each step of the optimizer, whose step size s is read at that moment: the learning rate, scheduled or set
-    by a callback, for SGD; the learning rate over 1 - momentum in the long run for SGD with momentum, Nesterov's
-    too; `learning_rate / (sqrt(v_hat) + epsilon)`, weight by weight, for Adam and its kin. In that metric the
+    by a callback, for SGD; the learning rate over 1 - momentum in the long run for SGD with momentum,
+    Nesterov's too; `learning_rate / (sqrt(v_hat) + epsilon)`, weight by weight, for Adam and its kin. In that metric the
     weights come to rest at the minimum of loss plus penalty, whatever the optimizer, and those whose gradient
     is below lambda there are exactly 0.
 

@@ -1,4 +1,4 @@
-"""Proximal steps: against the conditions that define a minimum, against scikit-learn, and in every optimizer."""
+"""Proximal steps: at the minimum by its own conditions, at scikit-learn's, and in every optimizer."""
 
 import keras
 import numpy as np
@@ -74,7 +74,7 @@ def test_a_metric_of_one_number_is_that_number(rng):
 
 
 def test_float32_is_right_at_the_edges():
-    # A weight that no gradient ever reached has a giant step size; one of 0 stays; a step of 0 changes nothing.
+    # A weight that no gradient ever reached has a giant step size; 0 stays; no step changes nothing.
     w = np.array([[1.0, 1.0, 0.0], [1.0, 1e-20, 0.0]], "float32")
     steps = np.array([[0.01, 0.01, 0.01], [1e4, 1e4, 1e4]], "float32")
     x = array(Group(0.1).prox(w, steps))
