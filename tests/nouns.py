@@ -97,6 +97,8 @@ SAMPLES = {
         "name": "hinge",
         "dtype": "float32",
     },
+    "constraints.GroupSoftThreshold": {"strength": 0.3, "axis": [0], "l1_ratio": 0.25, "beta": 0.5},
+    "constraints.SoftThreshold": {"strength": 0.3, "beta": 0.5},
     "constraints.MaxNorm": {"max_value": 0.5, "axis": [0]},
     "constraints.UnitNorm": {"axis": 0},
     "metrics.ExpectedCalibrationError": {"bins": 4, "name": "ece", "dtype": "float32"},

@@ -199,3 +199,36 @@ def test_track_counter_makes_it_a_variable_and_no_weight():
     private.track_counter(model, Counter)
     assert any(variable is Counter.state for variable in model.non_trainable_variables)
     assert len(model.weights) == 2
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "slots"),
+    [
+        (lambda: keras.optimizers.Adam(amsgrad=True), ("_velocities", "_velocity_hats")),
+        (lambda: keras.optimizers.Nadam(), ("_velocities",)),
+        (lambda: keras.optimizers.RMSprop(centered=True), ("_velocities", "_average_gradients")),
+        (lambda: keras.optimizers.Adagrad(initial_accumulator_value=0.0), ("_accumulators",)),
+        (lambda: keras.optimizers.Adamax(), ("_u",)),
+    ],
+)
+def test_optimizer_slot_is_that_of_the_variable(optimizer, slots):
+    optimizer = optimizer()
+    still, moved = keras.Variable([1.0, 1.0]), keras.Variable([1.0])
+    optimizer.apply([keras.ops.zeros(2), keras.ops.ones(1)], [still, moved])
+    for name in slots:
+        assert (array(private.optimizer_slot(optimizer, name, still)) == 0).all()
+        assert (array(private.optimizer_slot(optimizer, name, moved)) > 0).all()
+
+
+def test_accumulates_only_between_the_updates():
+    variable = keras.Variable([1.0])
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
+    told, moved = [], []
+    for _ in range(6):
+        told.append(bool(private.accumulates_only(optimizer)))
+        before = float(variable[0])
+        optimizer.apply([keras.ops.ones(1)], [variable])
+        moved.append(float(variable[0]) != before)
+    assert moved == [not only for only in told]
+    assert any(moved)
+    assert private.accumulates_only(keras.optimizers.SGD(0.1)) is None

@@ -157,3 +157,22 @@ def trace_state() -> Any:
 
     found = getattr(core, "get_opaque_trace_state", None) or jax.core.get_opaque_trace_state
     return found()
+
+
+def optimizer_slot(optimizer: keras.optimizers.Optimizer, name: str, variable: keras.Variable) -> Any:
+    """What an optimizer keeps of one variable under a name of its own.
+
+    Used are `_velocities` of Adam, Nadam and RMSprop, `_velocity_hats` of Adam with amsgrad,
+    `_average_gradients` of RMSprop, `_accumulators` of Adagrad and `_u` of Adamax. `Optimizer.variables` holds them
+    all, but says neither which is which nor whose.
+    """
+    return getattr(optimizer, name)[optimizer._get_variable_index(variable)]
+
+
+def accumulates_only(optimizer: keras.optimizers.Optimizer) -> Any:
+    """Whether the step being made only gathers gradients, as a scalar tensor; None where no step does.
+
+    The public `iterations` counts updates; the steps between them are in `_iterations`.
+    """
+    steps = optimizer.gradient_accumulation_steps
+    return None if not steps else (optimizer._iterations + 1) % steps != 0

@@ -58,6 +58,14 @@ class Follower:
         return 0 if model is None else _step_of(model)
 
 
+class ReadsOptimizer:
+    """A constraint that reads the optimizer at work, and is asked beforehand whether it can."""
+
+    def check_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Raise if it cannot read this one."""
+        raise NotImplementedError
+
+
 def current_optimizer() -> keras.optimizers.Optimizer | None:
     """The optimizer whose `apply` is running in this thread, the inner one of two; None outside of a step."""
     return _at_work.optimizers[-1] if _at_work.optimizers else None
@@ -148,6 +156,7 @@ def _prepare_first(make: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(make)
     def prepared(model: keras.Model, *args: Any, **kwargs: Any) -> Any:
         if getattr(model, "optimizer", None) is not None:
+            _check_optimizer(model)
             found = followers(model)
             for follower in found:
                 follower.follow(model)
@@ -156,6 +165,16 @@ def _prepare_first(make: Callable[..., Any]) -> Callable[..., Any]:
         return make(model, *args, **kwargs)
 
     return prepared
+
+
+def _check_optimizer(model: keras.Model) -> None:
+    # An error in the middle of a step would be too late: on JAX the weights are out of the model by then.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if getattr(optimizer, "optimizers", None):
+        return  # One for each variable, chosen later.
+    for variable in model.trainable_variables:
+        if isinstance(variable.constraint, ReadsOptimizer):
+            variable.constraint.check_optimizer(optimizer)
 
 
 class _Counter:
