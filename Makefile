@@ -11,8 +11,11 @@ test: .venv/.test
 	$(BIN)/python -m pytest
 
 # kr.augment and kr.datasets are TensorFlow's whatever the backend: `test` has shown what they do.
+# A test compiles much and runs it once: so little is optimised, and what was compiled is kept for the next run.
 test-jax: .venv/.jax
-	KERAS_BACKEND=jax $(BIN)/python -m pytest --ignore=tests/augment --ignore=tests/datasets
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
+	JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.venv/jax-cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+	$(BIN)/python -m pytest --ignore=tests/augment --ignore=tests/datasets
 
 lint: .venv/.lint
 	$(BIN)/ruff check .
