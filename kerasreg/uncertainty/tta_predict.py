@@ -83,9 +83,9 @@ def tta_predict(
     Example:
         >>> import keras, numpy as np, kerasreg as kr
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3, padding="same")])
-        >>> pipeline = kr.augment.Pipeline([kr.augment.RandomTranslation(0.2)], value_range=(0, 1))
+        >>> pipeline = kr.augment.Pipeline([kr.augment.RandomFlip()], value_range=(0, 1))
         >>> prediction = kr.tta_predict(model, np.ones((4, 8, 8, 1)), pipeline, seed=0, dense=True)
-        >>> prediction.mean.shape, int(prediction.votes.max())
+        >>> prediction.mean.shape, int(prediction.votes.min())
         ((4, 8, 8, 2), 8)
     """
     # TensorFlow's: who does without it does without views too.
