@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kerasreg.batch_norm import fold_batch_norm, freeze_batch_norm, reestimate
     from kerasreg.diagnostics import check
     from kerasreg.initialization import calibrate
-    from kerasreg.uncertainty import mc_predict
+    from kerasreg.uncertainty import mc_predict, tta_predict
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ _LAZY_VERBS = {
     "freeze_batch_norm": "kerasreg.batch_norm",
     "mc_predict": "kerasreg.uncertainty",
     "reestimate": "kerasreg.batch_norm",
+    "tta_predict": "kerasreg.uncertainty",
 }
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "metrics",
     "reestimate",
     "regularizers",
+    "tta_predict",
     "uncertainty",
 ]
 

@@ -13,6 +13,7 @@ from kerasreg.uncertainty.reliability import (
     reliability_diagram,
 )
 from kerasreg.uncertainty.retention import RetentionCurve, plot_retention_curve, retention_curve
+from kerasreg.uncertainty.tta_predict import tta_predict
 
 __all__ = [
     "Prediction",
@@ -32,4 +33,5 @@ __all__ = [
     "reliability_curve",
     "reliability_diagram",
     "retention_curve",
+    "tta_predict",
 ]
