@@ -112,12 +112,10 @@ class OwnNoise:
                 return call_with_noise(operation, proceed, args, kwargs, self._place(operation))
         running = self._is_running(operation)
         if is_dropping_cell(operation) and not running:
-            raise NotSampled(
-                f"a recurrent cell with dropout outside of a keras.layers.RNN ({self._sources.names(operation)})"
-            )
-        draws = (
-            operation in self._sources.drawn and not running and self._draws(operation, proceed, args, kwargs)
-        )
+            path = self._sources.names(operation)
+            raise NotSampled(f"a recurrent cell with dropout outside of a keras.layers.RNN ({path})")
+        may_draw = operation in self._sources.drawn and not running
+        draws = may_draw and self._draws(operation, proceed, args, kwargs)
         if draws:
             args, kwargs = with_training(operation, args, kwargs, True)
         # What a user's layer draws in any mode is noise too.
@@ -178,19 +176,20 @@ class OwnNoise:
         """What a layer draws in training mode with a row too many; nothing of it is used."""
         args, kwargs = with_training(layer, args, kwargs, True)
         more = keras.tree.map_structure(self._with_a_row_more, (args, kwargs))
+        failed: Exception | None = None
         for arguments, known in ((more, True), ((args, kwargs), False)):
             self._trying, self._depth = [], len(self._frames) + 1
             try:
                 with self._scope(), self._frame(layer, draws=True):
                     proceed(*arguments[0], **arguments[1])
                 return self._trying if known else [None] * len(self._trying)
-            # A layer may be made for one number of rows only; then its first axis must tell.
-            except Exception:
-                if not known:
-                    return []
+            # A layer may be made for one number of rows only; then its draws' first axis must tell.
+            except Exception as error:
+                failed = error
             finally:
                 self._trying = None
-        return []
+        path = self._sources.names(layer)
+        raise NotSampled(f"a layer whose call with training=True fails ({path}: {failed})")
 
     def _with_a_row_more(self, leaf: Any) -> Any:
         if not is_traced(leaf) or not leaf.shape or leaf.shape[0] != self._rows:
@@ -198,7 +197,7 @@ class OwnNoise:
         return ops.concatenate([leaf, leaf[:1]], axis=0)
 
     def _is_running(self, layer: keras.layers.Layer) -> bool:
-        """Whether the layer is a cell of a recurrent layer in whose call this is, and its noise from there."""
+        """Whether the layer is a cell that a recurrent layer calls now, and that has its noise from there."""
         return any(layer in _running(frame.layer) for frame in self._frames)
 
     @contextmanager

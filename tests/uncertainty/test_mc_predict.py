@@ -514,7 +514,7 @@ def unreached():
             "off (rate 0)",
         ),
         (unreached, "idle (rate 0.5)"),
-        (own_noise, "none"),
+        (own_noise, "own (rate 0.5)"),
         (
             lambda: keras.Sequential(
                 [keras.Input((20,)), L.Dropout(0.5, name="cut"), L.Dense(2, kernel_initializer="zeros")]
