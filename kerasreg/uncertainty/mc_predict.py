@@ -71,9 +71,9 @@ def mc_predict(
         A `Prediction`; its entropies are there where the output holds class probabilities.
 
     Raises:
-        ValueError: If no stochastic layer is reached in the model, if a layer's noise cannot be told by seed and
-            row (it draws from TensorFlow's own generators, from a gamma distribution, inside a loop of its own,
-            or in a recurrent cell outside of a `keras.layers.RNN`), or an argument is not one of the above.
+        ValueError: If no stochastic layer is reached in the model, if a layer's noise cannot be told by seed
+            and row (it draws from TensorFlow's own generators, from a gamma distribution, in a loop of its
+            own, or in a recurrent cell without a `keras.layers.RNN`), or an argument is not as above.
 
     Source:
         Gal and Ghahramani, "Dropout as a Bayesian Approximation", 2016; Hammersley and Morton, "A new Monte

@@ -49,10 +49,11 @@ class Sources:
 
 @dataclass
 class _Frame:
-    """A layer's call that is being made."""
+    """A layer's call that is being made: whether what it draws is placed, and whether it was told to train."""
 
     layer: keras.layers.Layer
     draws: bool = False
+    told: bool = False
     state: Any = None
     where: Where | None = None
     count: int = 0
@@ -95,7 +96,7 @@ class OwnNoise:
 
     def at_inference(self, operation: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """The arguments of a call with `training=False`, where a layer that is told to train holds it."""
-        told = any(frame.draws for frame in self._frames)
+        told = any(frame.told for frame in self._frames)
         if not told or not isinstance(operation, keras.layers.Layer) or self._is_running(operation):
             return args, kwargs
         return with_training(operation, args, kwargs, False)
@@ -119,7 +120,7 @@ class OwnNoise:
         if draws:
             args, kwargs = with_training(operation, args, kwargs, True)
         # What a user's layer draws in any mode is noise too.
-        with self._frame(operation, draws or not is_builtin(operation)):
+        with self._frame(operation, draws or not is_builtin(operation), told=draws):
             try:
                 return proceed(*args, **kwargs)
             finally:
@@ -180,7 +181,7 @@ class OwnNoise:
         for arguments, known in ((more, True), ((args, kwargs), False)):
             self._trying, self._depth = [], len(self._frames) + 1
             try:
-                with self._scope(), self._frame(layer, draws=True):
+                with self._scope(), self._frame(layer, told=True):
                     proceed(*arguments[0], **arguments[1])
                 return self._trying if known else [None] * len(self._trying)
             # A layer may be made for one number of rows only; then its draws' first axis must tell.
@@ -201,8 +202,8 @@ class OwnNoise:
         return any(layer in _running(frame.layer) for frame in self._frames)
 
     @contextmanager
-    def _frame(self, layer: keras.layers.Layer, draws: bool = False) -> Iterator[None]:
-        self._frames.append(_Frame(layer, draws, trace_state() if draws else None))
+    def _frame(self, layer: keras.layers.Layer, draws: bool = False, told: bool = False) -> Iterator[None]:
+        self._frames.append(_Frame(layer, draws, told, trace_state() if draws else None))
         try:
             yield
         finally:

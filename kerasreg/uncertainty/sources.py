@@ -29,8 +29,8 @@ def how(layer: keras.layers.Layer) -> str | None:
     if isinstance(layer, keras.layers.TimeDistributed):
         return "drawn" if how(layer.layer) else None
     if isinstance(layer, keras.layers.RNN):
-        # A layer that runs its cells in another way than Keras' does may still draw.
-        return "drawn" if rate_of(layer) != 0 or may_draw(layer) else None
+        draws = any(hasattr(cell, "get_dropout_mask") or may_draw(cell) for cell in cells(layer))
+        return "drawn" if draws or may_draw(layer) else None
     if isinstance(layer, keras.layers.Attention) and is_builtin(layer):
         return "drawn"
     return "drawn" if may_draw(layer) else None

@@ -1,6 +1,9 @@
 """mc_predict: right moments, the same samples whatever the batching, and a model left untouched."""
 
 import gc
+import os
+import subprocess
+import sys
 import weakref
 
 import keras
@@ -8,6 +11,8 @@ import numpy as np
 import pytest
 
 import kerasreg as kr
+from kerasreg._core.pure_call import compile_pure
+from kerasreg.uncertainty import sampler
 
 L = keras.layers
 
@@ -174,6 +179,46 @@ def test_other_noise_has_keras_moments(layer):
     assert abs(ours.mean() - keras_own.mean()) < 0.01
     assert ours.var() == pytest.approx(keras_own.var(), rel=0.02)
     assert ours.var(axis=0).mean() == pytest.approx(keras_own.var(axis=0).mean(), rel=0.03)
+
+
+THREADED = """
+import os, sys
+if sys.argv[1] == "tensorflow":
+    import tensorflow as tf
+    tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[2]))
+    tf.config.threading.set_inter_op_parallelism_threads(int(sys.argv[2]))
+elif sys.argv[2] == "1":
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+import keras, numpy as np, kerasreg as kr
+L = keras.layers
+layers = [L.Dropout(0.5), L.TimeDistributed(L.GaussianDropout(0.1))]
+model = keras.Sequential([keras.Input((8, 512)), *layers])
+np.save(sys.argv[3], kr.mc_predict(model, np.ones((40, 8, 512)), 4, seed=1, return_samples=True).samples)
+"""
+
+
+def test_the_same_seed_gives_the_same_samples_whatever_the_number_of_threads(tmp_path):
+    backend = keras.backend.backend()
+    found = []
+    for threads in ("1", "4"):
+        path = tmp_path / f"{threads}.npy"
+        environment = {**os.environ, "KERAS_BACKEND": backend}
+        command = [sys.executable, "-c", THREADED, backend, threads, str(path)]
+        subprocess.run(command, check=True, env=environment, capture_output=True)
+        found.append(np.load(path))
+    np.testing.assert_array_equal(*found)
+
+
+def test_one_compiled_call_for_each_batch(x, monkeypatch):
+    calls = []
+
+    def counted(model, function):
+        compiled = compile_pure(model, function)
+        return lambda *args: calls.append(args) or compiled(*args)
+
+    monkeypatch.setattr(sampler, "compile_pure", counted)
+    kr.mc_predict(linear_head(), x, samples=300, batch_size=4)
+    assert len(calls) == 4
 
 
 def test_tolerance_stops_row_by_row(x):

@@ -226,6 +226,33 @@ def test_what_a_users_layer_holds_stays_in_inference_mode(rng):
     assert (prediction.variance > 0).all()
 
 
+def test_a_layer_that_always_normalises_by_the_batch_goes_on_to_do_so(rng):
+    class ByTheBatch(L.Layer):
+        def __init__(self):
+            super().__init__()
+            self.norm = L.BatchNormalization()
+
+        def build(self, shape):
+            self.norm.build(shape)
+
+        def call(self, x):
+            return self.norm(x, training=True)
+
+    model, _ = stack((4,), L.GaussianNoise(1e-3), ByTheBatch())
+    mean = kr.mc_predict(model, rng.normal(5.0, 3.0, size=(50, 4)), samples=4, batch_size=50).mean
+    np.testing.assert_allclose(mean.mean(axis=0), 0.0, atol=1e-2)
+    np.testing.assert_allclose(mean.std(axis=0), 1.0, atol=1e-2)
+
+
+def test_keras_global_generator_goes_on_where_it_was():
+    model, _ = stack((5,), L.Lambda(lambda x: x * R.uniform(ops.shape(x)), output_shape=(5,)))
+    keras.utils.set_random_seed(3)
+    expected = array(R.normal((4,)))
+    keras.utils.set_random_seed(3)
+    kr.mc_predict(model, np.ones((2, 5)), samples=3)
+    np.testing.assert_array_equal(array(R.normal((4,))), expected)
+
+
 @pytest.mark.parametrize("rows", [4, 7])
 def test_one_draw_of_weights_for_all_rows(rows):
     """Also where the batch has as many rows as the kernel."""
