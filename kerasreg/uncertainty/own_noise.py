@@ -49,7 +49,7 @@ class Sources:
 
 @dataclass
 class _Frame:
-    """A layer's call that is being made: whether what it draws is placed, and whether it was told to train."""
+    """A layer's call that is being made; whether what it draws is placed, and whether it is told to train."""
 
     layer: keras.layers.Layer
     draws: bool = False
