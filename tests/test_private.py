@@ -5,7 +5,7 @@ import inspect
 import keras
 import numpy as np
 import pytest
-from backend_tools import array
+from backend_tools import array, compiled
 
 from kerasreg._core import private
 
@@ -112,6 +112,62 @@ def test_graph_of_sequential_is_the_functional_model_that_it_runs_as():
     assert isinstance(graph, keras.Function)
     assert graph.outputs[0] is model.outputs[0]
     assert [node.operation.name for node in private.graph_nodes(graph)] == ["a", "b"]
+
+
+def test_backend_random_is_where_every_draw_ends(monkeypatch):
+    seen = []
+    for name in ("dropout", "normal"):
+        original = getattr(private.backend_random(), name)
+
+        def seeing(*args, _name=name, _original=original, **kwargs):
+            seen.append(_name)
+            return _original(*args, **kwargs)
+
+        monkeypatch.setattr(private.backend_random(), name, seeing)
+    keras.random.normal((2,))
+    keras.layers.Dropout(0.5)(np.ones((2, 3)), training=True)
+    assert seen == ["normal", "dropout"]
+
+
+def test_own_seed_generators_are_those_of_the_layer_itself():
+    class Drawing(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.generator = keras.random.SeedGenerator(1)
+            self.held = keras.layers.Dropout(0.5)
+
+    layer = Drawing()
+    assert private.own_seed_generators(layer) == [layer.generator]
+    assert private.own_seed_generators(keras.layers.Dense(2)) == []
+
+
+def test_is_augmentation_knows_keras_layers_and_users_on_their_base():
+    class Own(keras.layers.RandomFlip):
+        pass
+
+    for layer in (Own(), keras.layers.RandomBrightness(0.1), keras.layers.RandAugment()):
+        assert private.is_augmentation(layer)
+    for layer in (keras.layers.Dropout(0.1), keras.layers.GaussianNoise(0.1), keras.layers.Rescaling(1.0)):
+        assert not private.is_augmentation(layer)
+
+
+def test_trace_state_tells_a_loop_from_what_is_around_it():
+    states = []
+
+    def function(x):
+        states.append(private.trace_state())
+
+        def step(i, x):
+            inside.append(private.trace_state())
+            return i + 1, x
+
+        inside = []
+        keras.ops.while_loop(lambda i, x: i < 2, step, (keras.ops.cast(0, "int32"), x))
+        states.extend([private.trace_state(), inside[0]])
+        return x
+
+    compiled(function)(keras.ops.ones((2,)))
+    assert states[0] == states[1] != states[2]
 
 
 def test_every_private_name_is_held_by_a_test():

@@ -34,10 +34,11 @@ def mc_predict(
     """Predict with the dropout left on, many times, and say how much the predictions disagree.
 
     mean = 1/T sum_t f(x; noise_t), variance = 1/T sum_t (f(x; noise_t) - mean)^2. Keras' and kerasreg's
-    stochastic layers (`Dropout`, the spatial, Gaussian and alpha dropouts, `GaussianNoise`) are sampled,
-    whatever their `mc`; every other layer stays in inference mode, layers that augment images among them.
-    Nothing of the model changes: weights, statistics and seeds are untouched. Dropout inside a recurrent
-    layer's scan is not sampled.
+    stochastic layers are sampled, whatever their `mc`: the dropouts and noises, the dropout inside attention
+    and inside recurrent layers (one mask for a row's whole sequence), and `ConcreteDropout`; so are layers of
+    your own that draw from `keras.random`. Every other layer stays in inference mode, layers that augment
+    images and what your own noisy layers hold among them. Nothing of the model changes: weights, statistics
+    and seeds are untouched.
 
     What no noise reaches is computed once for each batch: in Sequential and functional models, nested ones
     too, every layer and operation that depends on no stochastic layer; in a subclassed model all layers that
@@ -70,7 +71,9 @@ def mc_predict(
         A `Prediction`; its entropies are there where the output holds class probabilities.
 
     Raises:
-        ValueError: If no stochastic layer is reached in the model, or an argument is not one of the above.
+        ValueError: If no stochastic layer is reached in the model, if a layer's noise cannot be told by seed
+            and row (it draws from TensorFlow's own generators, from a gamma distribution, in a loop of its
+            own, or in a recurrent cell without a `keras.layers.RNN`), or an argument is not as above.
 
     Source:
         Gal and Ghahramani, "Dropout as a Bayesian Approximation", 2016; Hammersley and Morton, "A new Monte

@@ -49,10 +49,11 @@ class Sources:
 
 @dataclass
 class _Frame:
-    """A layer's call that is being made."""
+    """A layer's call that is being made; whether what it draws is placed, and whether it is told to train."""
 
     layer: keras.layers.Layer
     draws: bool = False
+    told: bool = False
     state: Any = None
     where: Where | None = None
     count: int = 0
@@ -95,7 +96,7 @@ class OwnNoise:
 
     def at_inference(self, operation: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """The arguments of a call with `training=False`, where a layer that is told to train holds it."""
-        told = any(frame.draws for frame in self._frames)
+        told = any(frame.told for frame in self._frames)
         if not told or not isinstance(operation, keras.layers.Layer) or self._is_running(operation):
             return args, kwargs
         return with_training(operation, args, kwargs, False)
@@ -112,16 +113,14 @@ class OwnNoise:
                 return call_with_noise(operation, proceed, args, kwargs, self._place(operation))
         running = self._is_running(operation)
         if is_dropping_cell(operation) and not running:
-            raise NotSampled(
-                f"a recurrent cell with dropout outside of a keras.layers.RNN ({self._sources.names(operation)})"
-            )
-        draws = (
-            operation in self._sources.drawn and not running and self._draws(operation, proceed, args, kwargs)
-        )
+            path = self._sources.names(operation)
+            raise NotSampled(f"a recurrent cell with dropout outside of a keras.layers.RNN ({path})")
+        may_draw = operation in self._sources.drawn and not running
+        draws = may_draw and self._draws(operation, proceed, args, kwargs)
         if draws:
             args, kwargs = with_training(operation, args, kwargs, True)
         # What a user's layer draws in any mode is noise too.
-        with self._frame(operation, draws or not is_builtin(operation)):
+        with self._frame(operation, draws or not is_builtin(operation), told=draws):
             try:
                 return proceed(*args, **kwargs)
             finally:
@@ -178,19 +177,20 @@ class OwnNoise:
         """What a layer draws in training mode with a row too many; nothing of it is used."""
         args, kwargs = with_training(layer, args, kwargs, True)
         more = keras.tree.map_structure(self._with_a_row_more, (args, kwargs))
+        failed: Exception | None = None
         for arguments, known in ((more, True), ((args, kwargs), False)):
             self._trying, self._depth = [], len(self._frames) + 1
             try:
-                with self._scope(), self._frame(layer, draws=True):
+                with self._scope(), self._frame(layer, told=True):
                     proceed(*arguments[0], **arguments[1])
                 return self._trying if known else [None] * len(self._trying)
-            # A layer may be made for one number of rows only; then its first axis must tell.
-            except Exception:
-                if not known:
-                    return []
+            # A layer may be made for one number of rows only; then its draws' first axis must tell.
+            except Exception as error:
+                failed = error
             finally:
                 self._trying = None
-        return []
+        path = self._sources.names(layer)
+        raise NotSampled(f"a layer whose call with training=True fails ({path}: {failed})")
 
     def _with_a_row_more(self, leaf: Any) -> Any:
         if not is_traced(leaf) or not leaf.shape or leaf.shape[0] != self._rows:
@@ -198,12 +198,12 @@ class OwnNoise:
         return ops.concatenate([leaf, leaf[:1]], axis=0)
 
     def _is_running(self, layer: keras.layers.Layer) -> bool:
-        """Whether the layer is a cell of a recurrent layer in whose call this is, and its noise from there."""
+        """Whether the layer is a cell that a recurrent layer calls now, and that has its noise from there."""
         return any(layer in _running(frame.layer) for frame in self._frames)
 
     @contextmanager
-    def _frame(self, layer: keras.layers.Layer, draws: bool = False) -> Iterator[None]:
-        self._frames.append(_Frame(layer, draws, trace_state() if draws else None))
+    def _frame(self, layer: keras.layers.Layer, draws: bool = False, told: bool = False) -> Iterator[None]:
+        self._frames.append(_Frame(layer, draws, told, trace_state() if draws else None))
         try:
             yield
         finally:

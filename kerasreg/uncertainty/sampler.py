@@ -6,7 +6,7 @@ import inspect
 import operator
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -85,7 +85,7 @@ class Sampler:
         # Weak: what is kept for a model must not keep the model.
         self._model = weakref.ref(model)
         self._layers = list(_all_layers(model))
-        self._settings = _settings(self._layers)
+        self._settings = _settings(filter(how, self._layers))
         self._own_settings = settings(model) if how(model) else None
         self._noisy = {layer: how(layer) for layer in self._settings if rate_of(layer) != 0}
         self._paths = layer_paths(model)
@@ -100,8 +100,8 @@ class Sampler:
         """Whether this is still a sampler of the model."""
         layers = list(_all_layers(model))
         same = len(layers) == len(self._layers) and all(map(operator.is_, layers, self._layers))
-        own = settings(model) if how(model) else None
-        return same and (_settings(layers), own) == (self._settings, self._own_settings)
+        own = None if self._own_settings is None else settings(model)
+        return same and own == self._own_settings and _settings(self._settings) == self._settings
 
     def stochastic(self) -> dict[str, float | None]:
         """Path and rate of every stochastic layer, reached or not; None where only the layer knows it."""
@@ -256,5 +256,5 @@ def _all_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
         yield from _all_layers(child)
 
 
-def _settings(layers: list[keras.layers.Layer]) -> dict[keras.layers.Layer, Any]:
-    return {layer: settings(layer) for layer in layers if how(layer)}
+def _settings(layers: Iterable[keras.layers.Layer]) -> dict[keras.layers.Layer, Any]:
+    return {layer: settings(layer) for layer in layers}

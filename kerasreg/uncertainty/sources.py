@@ -15,7 +15,7 @@ import keras
 
 from kerasreg import layers
 from kerasreg._core.private import is_augmentation, own_seed_generators
-from kerasreg.uncertainty.noise import adds_to_its_input, is_stochastic, strength
+from kerasreg.uncertainty.noise import KINDS, adds_to_its_input, is_stochastic, strength
 from kerasreg.uncertainty.rowwise import is_builtin
 
 
@@ -29,8 +29,8 @@ def how(layer: keras.layers.Layer) -> str | None:
     if isinstance(layer, keras.layers.TimeDistributed):
         return "drawn" if how(layer.layer) else None
     if isinstance(layer, keras.layers.RNN):
-        # A layer that runs its cells in another way than Keras' does may still draw.
-        return "drawn" if rate_of(layer) != 0 or may_draw(layer) else None
+        draws = any(hasattr(cell, "get_dropout_mask") or may_draw(cell) for cell in cells(layer))
+        return "drawn" if draws or may_draw(layer) else None
     if isinstance(layer, keras.layers.Attention) and is_builtin(layer):
         return "drawn"
     return "drawn" if may_draw(layer) else None
@@ -53,20 +53,35 @@ def rate_of(layer: keras.layers.Layer) -> float | None:
         return 1.0 - kept
     if isinstance(layer, keras.layers.Attention) and is_builtin(layer):
         return layer.dropout
-    return None
+    # A user's dropout with a call of its own.
+    rate = getattr(layer, "rate", None) if isinstance(layer, KINDS) else None
+    return rate if isinstance(rate, int | float) else None
 
 
 def may_draw(layer: keras.layers.Layer) -> bool:
-    """Whether this is a user's layer that holds a generator, or whose `call` names a random module.
+    """Whether this is a user's layer that holds a generator, or whose `call` names something random.
 
     A layer that augments images is none: its noise is no part of a prediction.
     """
     if is_builtin(layer) or is_augmentation(layer):
         return False
     function = layer.function if isinstance(layer, keras.layers.Lambda) else type(layer).call
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    names = set(code.co_names) if code is not None else set()
-    return bool(own_seed_generators(layer)) or "random" in names or {"nn", "dropout"} <= names
+    return bool(own_seed_generators(layer)) or _names_something_random(inspect.unwrap(function))
+
+
+def _names_something_random(function: Any) -> bool:
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return False
+    named = [function.__globals__.get(name) for name in code.co_names]
+    homes = (getattr(thing, "__name__" if inspect.ismodule(thing) else "__module__", "") for thing in named)
+    called = set(code.co_names)
+    return (
+        "random" in called
+        or {"nn", "dropout"} <= called
+        # Under a name of the user's choice.
+        or any("random" in str(home).split(".") for home in homes)
+    )
 
 
 def cells(layer: keras.layers.RNN) -> list[keras.layers.Layer]:
@@ -90,9 +105,9 @@ def settings(layer: keras.layers.Layer) -> Any:
     inner = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
     if isinstance(inner, layers.ConcreteDropout):
         return None
-    rate = rate_of(layer)
-    if rate is not None:
-        return rate
-    # Of a user's layer: whatever may be a rate or a switch.
-    own = vars(inner).items()
-    return tuple((k, v) for k, v in own if isinstance(v, bool | float) and not k.startswith("_"))
+    if is_builtin(inner) and rate_of(layer) is not None:
+        return rate_of(layer)
+    # Of what a user wrote: whatever may be a rate or a switch.
+    written = [inner, *cells(inner)] if isinstance(inner, keras.layers.RNN) else [inner]
+    own = ((name, value) for part in written for name, value in vars(part).items())
+    return tuple((name, value) for name, value in own if isinstance(value, bool | float) and name[0] != "_")
