@@ -276,15 +276,18 @@ def test_optimizer_slot_is_that_of_the_variable(optimizer, slots):
         assert (array(private.optimizer_slot(optimizer, name, moved)) > 0).all()
 
 
-def test_accumulates_only_between_the_updates():
+def test_steps_taken_counts_what_only_gathers_too():
     variable = keras.Variable([1.0])
     optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
-    told, moved = [], []
-    for _ in range(6):
-        told.append(bool(private.accumulates_only(optimizer)))
-        before = float(variable[0])
+    counted = []
+    for _ in range(4):
+        counted.append((int(private.steps_taken(optimizer)), int(optimizer.iterations)))
         optimizer.apply([keras.ops.ones(1)], [variable])
-        moved.append(float(variable[0]) != before)
-    assert moved == [not only for only in told]
-    assert any(moved)
-    assert private.accumulates_only(keras.optimizers.SGD(0.1)) is None
+    assert counted == [(0, 0), (1, 0), (2, 0), (3, 1)]
+
+
+def test_learning_rate_at_is_that_of_the_step():
+    decay = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.5, 0.25])
+    assert float(private.learning_rate_at(keras.optimizers.SGD(decay), 1)) == 0.5
+    assert float(private.learning_rate_at(keras.optimizers.SGD(decay), 2)) == 0.25
+    assert float(private.learning_rate_at(keras.optimizers.SGD(0.125), 2)) == 0.125

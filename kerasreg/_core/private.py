@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 
+_RATE_SCHEDULE = keras.optimizers.schedules.LearningRateSchedule
+
 
 def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layers that a layer holds, at the first level (`Layer._layers`).
@@ -163,16 +165,22 @@ def optimizer_slot(optimizer: keras.optimizers.Optimizer, name: str, variable: k
     """What an optimizer keeps of one variable under a name of its own.
 
     Used are `_velocities` of Adam, Nadam and RMSprop, `_velocity_hats` of Adam with amsgrad,
-    `_average_gradients` of RMSprop, `_accumulators` of Adagrad and `_u` of Adamax. `Optimizer.variables` holds them
-    all, but says neither which is which nor whose.
+    `_average_gradients` of RMSprop, `_accumulators` of Adagrad and `_u` of Adamax. The public
+    `Optimizer.variables` holds them all, but says neither which is which nor whose.
     """
     return getattr(optimizer, name)[optimizer._get_variable_index(variable)]
 
 
-def accumulates_only(optimizer: keras.optimizers.Optimizer) -> Any:
-    """Whether the step being made only gathers gradients, as a scalar tensor; None where no step does.
+def steps_taken(optimizer: keras.optimizers.Optimizer) -> Any:
+    """How often an optimizer was applied; the public `iterations` leaves out what gathered gradients only."""
+    # A sum is read now; a variable may be read when it is used.
+    return optimizer._iterations + 0
 
-    The public `iterations` counts updates; the steps between them are in `_iterations`.
+
+def learning_rate_at(optimizer: keras.optimizers.Optimizer, step: Any) -> Any:
+    """The learning rate of a step; the public `learning_rate` is that of the counter.
+
+    Up to some version Keras has moved the counter on before it puts the constraints into force.
     """
-    steps = optimizer.gradient_accumulation_steps
-    return None if not steps else (optimizer._iterations + 1) % steps != 0
+    rate = optimizer._learning_rate
+    return rate(step) if isinstance(rate, _RATE_SCHEDULE) else optimizer.learning_rate

@@ -12,9 +12,9 @@ from kerasreg._core.arguments import Came, number, refusal
 from kerasreg._core.groups import checked_axis, group_axes
 from kerasreg._core.registry import register
 from kerasreg._core.tensors import wide_dtype
-from kerasreg._core.training_context import ReadsOptimizer, current_optimizer, install
+from kerasreg._core.training_context import ReadsOptimizer, install, optimizer_step
 from kerasreg.constraints.proximal import elastic_prox, group_prox
-from kerasreg.constraints.step_sizes import checked_metric, step_sizes, updates_weights
+from kerasreg.constraints.step_sizes import checked_metric, step_sizes
 from kerasreg.constraints.strength import (
     checked_strength,
     strength_at_step,
@@ -34,14 +34,13 @@ class ProximalStep(ReadsOptimizer, keras.constraints.Constraint):
 
     def __call__(self, w: Any) -> Any:
         """The weights after the step that the optimizer at work has just made."""
-        owner, optimizer = type(self).__name__, current_optimizer()
-        if optimizer is None:
+        owner, step = type(self).__name__, optimizer_step()
+        if step is None:
             came = Came("a call outside of a Keras optimizer's step, where there is no learning rate")
             remedy = f"by hand, call {owner}(...).prox(w, step_size)"
             raise refusal(owner, "w", "a weight that a Keras optimizer is updating", came, remedy)
-        steps, updating = step_sizes(owner, optimizer, w), updates_weights(optimizer)
-        weights = ops.convert_to_tensor(w)
-        new = self._prox(weights, steps, optimizer.iterations)
+        weights, updating = ops.convert_to_tensor(w), step.updates_weights
+        new = self._prox(weights, step_sizes(owner, step, w), step.updates)
         return new if updating is True else ops.where(updating, new, weights)
 
     def check_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
@@ -88,9 +87,9 @@ class SoftThreshold(ProximalStep):
     The penalty `strength (||W||_1 + beta ||W||_2^2)` is not part of the loss; it is put into force behind
     each step of the optimizer, whose step size s is read at that moment: the learning rate, scheduled or set
     by a callback, for SGD; the learning rate over 1 - momentum in the long run for SGD with momentum,
-    Nesterov's too; `learning_rate / (sqrt(v_hat) + epsilon)`, weight by weight, for Adam and its kin. In that metric the
-    weights come to rest at the minimum of loss plus penalty, whatever the optimizer, and those whose gradient
-    is below lambda there are exactly 0.
+    Nesterov's too; `learning_rate / (sqrt(v_hat) + epsilon)`, weight by weight, for Adam and its kin. In that
+    metric the weights come to rest at the minimum of loss plus penalty, whatever the optimizer, and those
+    whose gradient is below lambda there are exactly 0.
 
     It works with SGD, Adam, AdamW, Nadam, Adamax, RMSprop and Adagrad, in a `LossScaleOptimizer` (a skipped
     step shrinks nothing), a `MultiOptimizer`, or with accumulated gradients (only updates shrink). What is

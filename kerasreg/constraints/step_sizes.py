@@ -14,14 +14,17 @@ import keras
 from keras import ops
 
 from kerasreg._core.arguments import Came, refusal
-from kerasreg._core.private import accumulates_only, optimizer_slot
+from kerasreg._core.private import optimizer_slot
 from kerasreg._core.tensors import wide_dtype
+from kerasreg._core.training_context import OptimizerStep
 
+_Slot = Callable[[str], Any]
+_Metric = Callable[[Any, Any, _Slot], Any]
 _KNOWN = "SGD, Adam, AdamW, Nadam, Adamax, RMSprop or Adagrad"
 
 
-def checked_metric(owner: str, optimizer: keras.optimizers.Optimizer) -> Callable[[Any, Any, Any, str], Any]:
-    """What works an optimizer's step sizes out.
+def checked_metric(owner: str, optimizer: keras.optimizers.Optimizer) -> _Metric:
+    """What works the step sizes of an optimizer out, for a learning rate of 1.
 
     Raises:
         ValueError: If it is none of those whose metric is known, or averages the weights.
@@ -38,7 +41,7 @@ def checked_metric(owner: str, optimizer: keras.optimizers.Optimizer) -> Callabl
     return made_by
 
 
-def step_sizes(owner: str, optimizer: keras.optimizers.Optimizer, variable: Any) -> Any:
+def step_sizes(owner: str, step: OptimizerStep, variable: Any) -> Any:
     """The s of the step that an optimizer has just made, a scalar or of the variable's shape.
 
     Momentum that sums gradients up moves a weight by 1 / (1 - mu) steps for each gradient in the long run,
@@ -46,72 +49,58 @@ def step_sizes(owner: str, optimizer: keras.optimizers.Optimizer, variable: Any)
     nothing.
     """
     dtype = wide_dtype(variable.dtype)
-    rate = ops.cast(optimizer.learning_rate, dtype)
-    return checked_metric(owner, optimizer)(optimizer, variable, rate, dtype)
+    rate, update = ops.cast(step.learning_rate, dtype), ops.cast(step.updates, dtype) + 1
+
+    def slot(name: str) -> Any:
+        return ops.cast(optimizer_slot(step.optimizer, name, variable), dtype)
+
+    return rate * checked_metric(owner, step.optimizer)(step.optimizer, update, slot)
 
 
-def updates_weights(optimizer: keras.optimizers.Optimizer) -> Any:
-    """True, or a scalar tensor that is False in a step that only gathers gradients."""
-    only = accumulates_only(optimizer)
-    return True if only is None else ops.logical_not(only)
-
-
-def _updates(optimizer: keras.optimizers.Optimizer, dtype: str) -> Any:
-    """The number of this update, from 1 on."""
-    return ops.cast(optimizer.iterations, dtype) + 1
-
-
-def _slot(optimizer: keras.optimizers.Optimizer, name: str, variable: Any, dtype: str) -> Any:
-    return ops.cast(optimizer_slot(optimizer, name, variable), dtype)
-
-
-def _summed(momentum: float, gradients: Any, dtype: str) -> Any:
+def _summed(momentum: float, gradients: Any) -> Any:
     """What momentum makes of so many gradients of 1."""
-    if momentum == 0:
-        return ops.ones((), dtype)
-    if momentum == 1:
-        # Nothing is ever forgotten.
-        return gradients
-    momentum = ops.convert_to_tensor(momentum, dtype)
-    return (1 - ops.power(momentum, gradients)) / (1 - momentum)
+    if momentum in (0, 1):
+        # Either forgets all or nothing.
+        return gradients if momentum else ops.ones_like(gradients)
+    return (1 - _power(momentum, gradients)) / (1 - momentum)
 
 
-def _sgd(optimizer: Any, variable: Any, rate: Any, dtype: str) -> Any:
-    gradients = _updates(optimizer, dtype) + (1 if optimizer.nesterov else 0)
-    return rate * _summed(optimizer.momentum, gradients, dtype)
+def _power(base: float, exponent: Any) -> Any:
+    return ops.power(ops.convert_to_tensor(base, exponent.dtype), exponent)
 
 
-def _adam(optimizer: Any, variable: Any, rate: Any, dtype: str) -> Any:
-    name = "_velocity_hats" if optimizer.amsgrad else "_velocities"
-    velocity = _slot(optimizer, name, variable, dtype)
-    power = ops.power(ops.convert_to_tensor(optimizer.beta_2, dtype), _updates(optimizer, dtype))
+def _sgd(optimizer: Any, update: Any, slot: _Slot) -> Any:
+    return _summed(optimizer.momentum, update + 1 if optimizer.nesterov else update)
+
+
+def _adam(optimizer: Any, update: Any, slot: _Slot) -> Any:
+    velocity = slot("_velocity_hats" if optimizer.amsgrad else "_velocities")
     # As Keras writes it: epsilon is added before the bias of the velocity is taken out.
-    return rate * ops.sqrt(1 - power) / (ops.sqrt(velocity) + optimizer.epsilon)
+    return ops.sqrt(1 - _power(optimizer.beta_2, update)) / (ops.sqrt(velocity) + optimizer.epsilon)
 
 
-def _nadam(optimizer: Any, variable: Any, rate: Any, dtype: str) -> Any:
-    velocity = _slot(optimizer, "_velocities", variable, dtype)
-    power = ops.power(ops.convert_to_tensor(optimizer.beta_2, dtype), _updates(optimizer, dtype))
-    return rate / (ops.sqrt(velocity / (1 - power)) + optimizer.epsilon)
+def _nadam(optimizer: Any, update: Any, slot: _Slot) -> Any:
+    unbiased = slot("_velocities") / (1 - _power(optimizer.beta_2, update))
+    return 1 / (ops.sqrt(unbiased) + optimizer.epsilon)
 
 
-def _adamax(optimizer: Any, variable: Any, rate: Any, dtype: str) -> Any:
-    return rate / (_slot(optimizer, "_u", variable, dtype) + optimizer.epsilon)
+def _adamax(optimizer: Any, update: Any, slot: _Slot) -> Any:
+    return 1 / (slot("_u") + optimizer.epsilon)
 
 
-def _rmsprop(optimizer: Any, variable: Any, rate: Any, dtype: str) -> Any:
-    square = _slot(optimizer, "_velocities", variable, dtype)
+def _rmsprop(optimizer: Any, update: Any, slot: _Slot) -> Any:
+    square = slot("_velocities")
     if optimizer.centered:
-        square = square - ops.square(_slot(optimizer, "_average_gradients", variable, dtype))
-    summed = _summed(optimizer.momentum, _updates(optimizer, dtype), dtype)
-    return rate * summed / ops.sqrt(square + optimizer.epsilon)
+        square = square - ops.square(slot("_average_gradients"))
+    return _summed(optimizer.momentum, update) / ops.sqrt(square + optimizer.epsilon)
 
 
-def _adagrad(optimizer: Any, variable: Any, rate: Any, dtype: str) -> Any:
-    return rate / ops.sqrt(_slot(optimizer, "_accumulators", variable, dtype) + optimizer.epsilon)
+def _adagrad(optimizer: Any, update: Any, slot: _Slot) -> Any:
+    return 1 / ops.sqrt(slot("_accumulators") + optimizer.epsilon)
 
 
-_STEP_SIZES: dict[Any, Callable[[Any, Any, Any, str], Any]] = {
+# Each takes the optimizer, the number of the update from 1 on, and what gives a variable's own state.
+_STEP_SIZES: dict[Any, _Metric] = {
     keras.optimizers.SGD.update_step: _sgd,
     keras.optimizers.Adam.update_step: _adam,
     keras.optimizers.Nadam.update_step: _nadam,
