@@ -277,6 +277,18 @@ def test_pairs_mirror_what_is_drawn_inside():
     assert pairs.standard_error.max() < 1e-6 < pairs.variance.min()
 
 
+def test_half_precision_gives_finite_moments_in_single(rng):
+    half = {"dtype": "mixed_float16"}
+    x = keras.Input((4, 5))
+    h = L.GRU(6, dropout=0.5, return_sequences=True, **half)(x)
+    h = L.MultiHeadAttention(2, 3, dropout=0.5, **half)(h, h)
+    model = keras.Model(x, L.Dense(2, **half)(Drawing(0.5, **half)(h)[:, 0]))
+    prediction = kr.mc_predict(model, rng.normal(size=(5, 4, 5)), samples=10, seed=0)
+    assert prediction.mean.dtype == prediction.variance.dtype == np.float32
+    assert np.isfinite(prediction.variance).all()
+    assert (prediction.variance > 0).all()
+
+
 def test_changed_rates_are_noticed_and_learned_ones_need_no_new_sampler():
     x = np.ones((300, 3, 6), "float32")
     model = recurrence(dropout=0.5)
