@@ -9,9 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._core.arguments import Came, flag, integer, number, refusal
+from kerasreg._core.arguments import flag, integer, number, refusal
 from kerasreg._core.batches import as_taken, batches, number_of_batches
 from kerasreg.uncertainty.entropy import entropy
+from kerasreg.uncertainty.no_noise import not_sampled, nothing_stochastic
 from kerasreg.uncertainty.own_noise import NotSampled
 from kerasreg.uncertainty.prediction import Prediction
 from kerasreg.uncertainty.progress import Progress
@@ -109,7 +110,7 @@ def mc_predict(
     progress = Progress("mc_predict", verbose, number_of_batches(x, batch_size))
     sampler = Sampler.of(model, "mc_predict")
     if all(rate == 0 for rate in sampler.stochastic().values()):
-        raise _nothing_stochastic(sampler, "a stochastic layer with a rate above 0", "none")
+        raise nothing_stochastic("mc_predict", sampler, "a stochastic layer with a rate above 0", "none")
 
     parts, first_row, report = [], 0, Report()
     try:
@@ -121,15 +122,17 @@ def mc_predict(
             first_row += rows
             progress.add(1)
     except NothingStochastic:
-        raise _nothing_stochastic(sampler, "a stochastic layer that the model calls", "none") from None
+        raise nothing_stochastic(
+            "mc_predict", sampler, "a stochastic layer that the model calls", "none"
+        ) from None
     except NotSampled as error:
-        allowed = "a model whose noise comes from Keras' or kerasreg's layers, or from keras.random"
-        remedy = "give that layer a keras.layers.Dropout, or a keras.random.SeedGenerator to draw with"
-        raise refusal("mc_predict", "model", allowed, Came(str(error)), remedy) from None
+        raise not_sampled("mc_predict", error) from None
     progress.close()
     prediction = _of_samples(parts, report, antithetic) if return_samples else _of_moments(parts, report)
     if not any(variance.any() for variance in keras.tree.flatten(prediction.variance)):
-        raise _nothing_stochastic(sampler, "noise that reaches the output", "a variance of 0 everywhere")
+        raise nothing_stochastic(
+            "mc_predict", sampler, "noise that reaches the output", "a variance of 0 everywhere"
+        )
     return prediction
 
 
@@ -194,16 +197,3 @@ def _method(report: Report) -> str:
 
 def _numpy(tensor: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(tensor))
-
-
-def _nothing_stochastic(sampler: Sampler, allowed: str, came: str) -> ValueError:
-    found = sampler.stochastic().items()
-    rates = {path: "unknown rate" if rate is None else f"rate {rate:g}" for path, rate in found}
-    listed = ", ".join(f"{path} ({rate})" for path, rate in rates.items()) or "none"
-    return refusal(
-        "mc_predict",
-        "model",
-        f"a model with {allowed}",
-        Came(f"{came} (stochastic layers found: {listed})"),
-        "put a Dropout where noise was added in training",
-    )

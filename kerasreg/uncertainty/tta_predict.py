@@ -11,6 +11,8 @@ import numpy as np
 from kerasreg._core.arguments import Came, flag, integer, refusal
 from kerasreg._core.batches import as_taken, batches, number_of_batches
 from kerasreg.uncertainty.inference import Inference
+from kerasreg.uncertainty.no_noise import not_sampled, nothing_stochastic
+from kerasreg.uncertainty.own_noise import NotSampled
 from kerasreg.uncertainty.prediction import Prediction
 from kerasreg.uncertainty.progress import Progress
 from kerasreg.uncertainty.sampler import NothingStochastic, Sampler, Setup
@@ -169,7 +171,7 @@ class _Dropout:
         self._seed = seed
         self.structure: Any = None
         if all(rate == 0 for rate in self._sampler.stochastic().values()):
-            raise _nothing_stochastic()
+            raise nothing_stochastic(_OWNER, self._sampler, "a stochastic layer with a rate above 0", "none")
 
     def run(self, x: Any, sample: int, first_row: int, rows: int) -> list[np.ndarray]:
         # A seed of its own for each view, unlike those of other calls with neighbouring seeds.
@@ -177,14 +179,12 @@ class _Dropout:
         try:
             every, report = self._sampler.run(self._setup, x, seed, first_row, rows, 0.0)
         except NothingStochastic:
-            raise _nothing_stochastic() from None
+            words = "a stochastic layer that the model calls"
+            raise nothing_stochastic(_OWNER, self._sampler, words, "none") from None
+        except NotSampled as error:
+            raise not_sampled(_OWNER, error) from None
         self.structure = report.structure
         return [np.asarray(keras.ops.convert_to_numpy(y)) for y in every]
-
-
-def _nothing_stochastic() -> ValueError:
-    allowed = "0 for a model without stochastic layers that it calls"
-    return refusal(_OWNER, "dropout_samples", allowed, Came("passes to make with dropout, and no dropout"))
 
 
 def _place_of_images(batch: Any) -> int:

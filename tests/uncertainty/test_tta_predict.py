@@ -334,7 +334,7 @@ class Opaque(A.Transform):
         ({"batch_size": 0}, "batch_size", "0"),
         ({"dropout_samples": 1}, "dropout_samples", "1"),
         ({"dropout_samples": -2}, "dropout_samples", "-2"),
-        ({"dropout_samples": 2}, "dropout_samples", "no dropout"),
+        ({"dropout_samples": 2}, "model", "stochastic layers found: none"),
         ({"verbose": "yes"}, "verbose", "'yes'"),
         ({"x": np.zeros((7, 64))}, "x", "[(7, 64)]"),
         ({"x": [np.zeros((7, 8, 8, 1))] * 2}, "x", "(7, 8, 8, 1), (7, 8, 8, 1)"),
