@@ -175,6 +175,40 @@ def test_a_mask_stays_through_a_sequence():
     assert abs((samples[:, :, 0] == 0).mean() - 0.5) < 5 * np.sqrt(0.25 / (8 * 20 * 6))
 
 
+def test_a_sequence_made_of_other_rows_has_noise_of_its_own():
+    class EverySecond(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.run, self.draw = L.LSTM(6, dropout=0.5), Drawing(0.5)
+
+        def call(self, x):
+            y = self.draw(self.run(x[::2]))
+            return ops.reshape(ops.stack([y, y], axis=1), (-1, 6))[: ops.shape(x)[0]]
+
+    model, x = EverySecond(), np.ones((7, 5, 3))
+    model(x)
+    samples = kr.mc_predict(model, x, samples=20, seed=0, return_samples=True).samples[:, ::2]
+    assert len(np.unique(samples.reshape(80, 6).round(5), axis=0)) > 60
+
+
+def test_windows_in_the_place_of_rows_keep_their_rows_noise():
+    class Windows(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.draw = AlwaysOn(0.5)
+
+        def call(self, x):
+            return ops.reshape(self.draw(ops.reshape(x, (-1, 2, 50))), (-1, 6, 50))
+
+    model, ones = Windows(), np.ones((9, 6, 50), "float32")
+    model(ones)
+    samples = kr.mc_predict(model, ones, samples=4, seed=0, return_samples=True).samples
+    assert len(np.unique(samples.reshape(-1, 100), axis=0)) == 4 * 9 * 3
+    for size in (1, 2):
+        parts = kr.mc_predict(model, ones, samples=4, seed=0, batch_size=size, return_samples=True).samples
+        np.testing.assert_array_equal(parts, samples)
+
+
 def test_attention_drops_weights():
     """Equal scores over four values that are unit vectors: each output is a weight, 0 or 2 / 4."""
     q, v = keras.Input((4, 3)), keras.Input((4, 4))
