@@ -12,16 +12,25 @@ from typing import TYPE_CHECKING, Any
 from kerasreg import callbacks, constraints, initializers, layers, losses, metrics, regularizers
 
 if TYPE_CHECKING:
-    from kerasreg import augment, batch_norm, datasets, diagnostics, initialization, uncertainty
+    from kerasreg import augment, batch_norm, datasets, diagnostics, initialization, sparsity, uncertainty
     from kerasreg.batch_norm import fold_batch_norm, freeze_batch_norm, reestimate
     from kerasreg.diagnostics import check
     from kerasreg.initialization import calibrate
+    from kerasreg.sparsity import shrink
     from kerasreg.uncertainty import mc_predict
 
 __version__ = "0.1.0"
 
 # The rest waits for its first use: it brings tf.data, tensorflow-datasets or matplotlib with it.
-_LAZY_NAMESPACES = ("augment", "batch_norm", "datasets", "diagnostics", "initialization", "uncertainty")
+_LAZY_NAMESPACES = (
+    "augment",
+    "batch_norm",
+    "datasets",
+    "diagnostics",
+    "initialization",
+    "sparsity",
+    "uncertainty",
+)
 _LAZY_VERBS = {
     "calibrate": "kerasreg.initialization",
     "check": "kerasreg.diagnostics",
@@ -29,6 +38,7 @@ _LAZY_VERBS = {
     "freeze_batch_norm": "kerasreg.batch_norm",
     "mc_predict": "kerasreg.uncertainty",
     "reestimate": "kerasreg.batch_norm",
+    "shrink": "kerasreg.sparsity",
 }
 
 __all__ = [
@@ -50,6 +60,8 @@ __all__ = [
     "metrics",
     "reestimate",
     "regularizers",
+    "shrink",
+    "sparsity",
     "uncertainty",
 ]
 
