@@ -49,7 +49,7 @@ def test_every_layer_with_the_argument_is_tried_here():
 
 def needed(name):
     arguments = {"LSTM": {"units": 1}, "GRU": {"units": 1}}
-    arguments |= dict.fromkeys(("BatchNormalization", "Normalization", "TemperatureScaling"), {})
+    arguments |= {name: {} for name in ("BatchNormalization", "Normalization", "TemperatureScaling")}
     arguments["ConcreteDropout"] = {"layer": L.Dense(1), "num_examples": 1}
     return arguments.get(name, {"rate": 0.5})
 
