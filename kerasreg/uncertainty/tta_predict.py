@@ -38,7 +38,8 @@ def tta_predict(
 
     mean = 1/S sum_s f(a_s(x)), variance = 1/S sum_s (f(a_s(x)) - mean)^2, with the pipeline's transforms a_s
     drawn anew for each image and sample. Nothing of the model changes, nor the pipeline's own state; every
-    layer is in inference mode, and `mc=True` is silenced.
+    layer is in inference mode, and `mc=True` is silenced. (A layer of your own that draws in inference mode
+    too draws the same for each view, unless `dropout_samples` has it sampled.)
 
     With `dropout_samples=T` each view takes T passes with dropout, as `mc_predict` makes them. The variance
     over all S T passes falls into two parts by the law of total variance: `variance_of["augmentation"]`, of
