@@ -124,7 +124,7 @@ def mc_predict(
         raise _nothing_stochastic(sampler, "a stochastic layer that the model calls", "none") from None
     except NotSampled as error:
         allowed = "a model whose noise can be told by seed, sample and row"
-        raise refusal("mc_predict", "model", allowed, Came(str(error)), error.remedy) from error.__cause__
+        raise refusal("mc_predict", "model", allowed, Came(str(error)), error.remedy) from error.cause
     progress.close()
     prediction = _of_samples(parts, report, antithetic) if return_samples else _of_moments(parts, report)
     if not any(variance.any() for variance in keras.tree.flatten(prediction.variance)):

@@ -32,9 +32,11 @@ _REMEDY = "draw in the layer's own call, with keras.random's normal, uniform or 
 class NotSampled(PassedOn):
     """A layer's noise cannot be drawn from its place: what was found, and what to do about it."""
 
-    def __init__(self, came: str, remedy: str = _REMEDY) -> None:
+    def __init__(self, came: str, remedy: str = _REMEDY, cause: Exception | None = None) -> None:
         super().__init__(came)
         self.remedy = remedy
+        # Keras and TensorFlow take the cause of an error away where they shorten its traceback.
+        self.cause = cause
 
 
 @dataclass
@@ -200,7 +202,7 @@ class OwnNoise:
             finally:
                 self._trying = None
         came = f"a layer whose call with training=True fails ({self._sources.names(layer)})"
-        raise NotSampled(came, "mend the layer's training mode") from failed
+        raise NotSampled(came, "mend the layer's training mode", failed)
 
     def _with_a_row_more(self, most: int | None, leaf: Any) -> Any:
         """A tensor for one row more, where it has at most so many lines for each row."""
