@@ -19,16 +19,24 @@ import keras
 from keras import ops
 
 from kerasreg._core.counter_random import Where, uniform
-from kerasreg._core.private import trace_state
+from kerasreg._core.private import PassedOn, trace_state
 from kerasreg._core.random_draws import drawn_shape, from_uniform
 from kerasreg._core.tensors import is_traced, traced_leaves
 from kerasreg.uncertainty.noise import call_with_noise, with_training
 from kerasreg.uncertainty.rowwise import is_builtin, is_graph
 from kerasreg.uncertainty.sources import cells, is_dropping_cell
 
+_REMEDY = "draw in the layer's own call, with keras.random's normal, uniform or dropout"
 
-class NotSampled(Exception):
-    """A layer's noise cannot be drawn from its place."""
+
+class NotSampled(PassedOn):
+    """A layer's noise cannot be drawn from its place: what was found, and what to do about it."""
+
+    def __init__(self, came: str, remedy: str = _REMEDY, cause: Exception | None = None) -> None:
+        super().__init__(came)
+        self.remedy = remedy
+        # Keras and TensorFlow take the cause of an error away where they shorten its traceback.
+        self.cause = cause
 
 
 @dataclass
@@ -116,7 +124,8 @@ class OwnNoise:
         running = self._is_running(operation)
         if is_dropping_cell(operation) and not running:
             path = self._sources.names(operation)
-            raise NotSampled(f"a recurrent cell with dropout outside of a keras.layers.RNN ({path})")
+            came = f"a recurrent cell with dropout outside of a keras.layers.RNN ({path})"
+            raise NotSampled(came, "put the cell into a keras.layers.RNN")
         may_draw = operation in self._sources.drawn and not running
         draws = may_draw and self._draws(operation, proceed, args, kwargs)
         if draws:
@@ -192,8 +201,8 @@ class OwnNoise:
                 failed = error
             finally:
                 self._trying = None
-        path = self._sources.names(layer)
-        raise NotSampled(f"a layer whose call with training=True fails ({path}: {failed})")
+        came = f"a layer whose call with training=True fails ({self._sources.names(layer)})"
+        raise NotSampled(came, "mend the layer's training mode", failed)
 
     def _with_a_row_more(self, most: int | None, leaf: Any) -> Any:
         """A tensor for one row more, where it has at most so many lines for each row."""
