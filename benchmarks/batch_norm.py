@@ -47,7 +47,7 @@ WORST_VARIANCE_ERROR = 1e-4
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=25, help="timings of each case and layer")
+    parser.add_argument("--rounds", type=int, default=75, help="timings of each case and layer")
     parser.add_argument(
         "--part", choices=PARTS, help="one part only, as JSON: what this command calls itself with"
     )
@@ -89,9 +89,20 @@ def speed_jax(rounds: int) -> list[dict[str, Any]]:
 
 
 def adapt(rounds: int) -> list[dict[str, Any]]:
-    from benchmarks.normalization import rows
+    """`benchmarks.normalization` in this command's columns: the time, and the errors at mean 1e4."""
+    from benchmarks import normalization
 
-    return rows(max(3, rounds // 5))
+    found = []
+    for row in normalization.rows(max(3, rounds // 5)):
+        found.append(_row(row["case"], "ms", row["keras ms"], row["ours ms"], row["ratio"], row["goal"]))
+        for what, goal in (
+            ("mean error (sd)", normalization.GOAL_MEAN),
+            ("variance error", normalization.GOAL_VARIANCE),
+        ):
+            unit = "sd" if "sd" in what else "relative"
+            case = f"{row['case']}: {what.removesuffix(' (sd)')}"
+            found.append(_row(case, unit, row[f"keras {what}"], row[f"ours {what}"], None, goal))
+    return found
 
 
 def errors_tensorflow(rounds: int) -> list[dict[str, Any]]:

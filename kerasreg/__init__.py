@@ -12,16 +12,36 @@ from typing import TYPE_CHECKING, Any
 from kerasreg import callbacks, constraints, initializers, layers, losses, metrics, regularizers
 
 if TYPE_CHECKING:
-    from kerasreg import augment, batch_norm, datasets, diagnostics, initialization, uncertainty
+    from kerasreg import (
+        augment,
+        batch_norm,
+        datasets,
+        diagnostics,
+        initialization,
+        regularization,
+        sparsity,
+        uncertainty,
+    )
     from kerasreg.batch_norm import fold_batch_norm, freeze_batch_norm, reestimate
     from kerasreg.diagnostics import check
     from kerasreg.initialization import calibrate
-    from kerasreg.uncertainty import mc_predict
+    from kerasreg.regularization import regularize
+    from kerasreg.sparsity import shrink
+    from kerasreg.uncertainty import mc_predict, tta_predict
 
 __version__ = "0.1.0"
 
 # The rest waits for its first use: it brings tf.data, tensorflow-datasets or matplotlib with it.
-_LAZY_NAMESPACES = ("augment", "batch_norm", "datasets", "diagnostics", "initialization", "uncertainty")
+_LAZY_NAMESPACES = (
+    "augment",
+    "batch_norm",
+    "datasets",
+    "diagnostics",
+    "initialization",
+    "regularization",
+    "sparsity",
+    "uncertainty",
+)
 _LAZY_VERBS = {
     "calibrate": "kerasreg.initialization",
     "check": "kerasreg.diagnostics",
@@ -29,6 +49,9 @@ _LAZY_VERBS = {
     "freeze_batch_norm": "kerasreg.batch_norm",
     "mc_predict": "kerasreg.uncertainty",
     "reestimate": "kerasreg.batch_norm",
+    "regularize": "kerasreg.regularization",
+    "shrink": "kerasreg.sparsity",
+    "tta_predict": "kerasreg.uncertainty",
 }
 
 __all__ = [
@@ -49,7 +72,12 @@ __all__ = [
     "mc_predict",
     "metrics",
     "reestimate",
+    "regularization",
+    "regularize",
     "regularizers",
+    "shrink",
+    "sparsity",
+    "tta_predict",
     "uncertainty",
 ]
 

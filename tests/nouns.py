@@ -67,6 +67,7 @@ SAMPLES = {
         f"layers.{name}": {"units": 3, "dropout": 0.2, "recurrent_dropout": 0.3, "seed": 3, "mc": True}
         for name in ("LSTM", "GRU")
     },
+    "layers.TemperatureScaling": {"temperature": 2.0},
     "layers.Normalization": {"axis": (1,), "mean": [1.0], "variance": [4.0], "invert": True},
     "initializers.Calibrated": {
         "activation": "relu",
@@ -96,6 +97,8 @@ SAMPLES = {
         "name": "hinge",
         "dtype": "float32",
     },
+    "constraints.GroupSoftThreshold": {"strength": 0.3, "axis": [0], "l1_ratio": 0.25, "beta": 0.5},
+    "constraints.SoftThreshold": {"strength": 0.3, "beta": 0.5},
     "constraints.MaxNorm": {"max_value": 0.5, "axis": [0]},
     "constraints.UnitNorm": {"axis": 0},
     "metrics.ExpectedCalibrationError": {"bins": 4, "name": "ece", "dtype": "float32"},

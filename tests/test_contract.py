@@ -83,6 +83,10 @@ REFUSED = [
     *[("layers.BatchNormalization", {"epsilon": v}, "epsilon", repr(v)) for v in (0, -1e-3, nan)],
     *[("layers.BatchNormalization", {"axis": v}, "axis", repr(v)) for v in ("x", 1.5)],
     *[("layers.Normalization", {"axis": v}, "axis", repr(v)) for v in ("x", 1.5)],
+    *[
+        ("layers.TemperatureScaling", {"temperature": v}, "temperature", repr(v))
+        for v in (0, -1.0, nan, inf, "x")
+    ],
     ("layers.Normalization", {"axis": (0, 1.5)}, "axis", "1.5"),
     ("layers.Normalization", {"mean": [1.0]}, "variance", "None"),
     ("layers.Normalization", {"variance": [1.0]}, "mean", "None"),
@@ -135,6 +139,15 @@ REFUSED = [
         for name in ("MaxNorm", "UnitNorm")
         for v in (1.5, "x", True)
     ],
+    *[
+        (f"constraints.{name}SoftThreshold", {argument: v}, argument, repr(v))
+        for name in ("", "Group")
+        for argument in ("strength", "beta")
+        for v in (-0.1, nan, inf, "x", None)
+    ],
+    ("constraints.SoftThreshold", {"strength": keras.Variable(0.1)}, "strength", "keras.Variable"),
+    *[("constraints.GroupSoftThreshold", {"axis": v}, "axis", repr(v)) for v in (1.5, "x", True, ())],
+    *[("constraints.GroupSoftThreshold", {"l1_ratio": v}, "l1_ratio", repr(v)) for v in (-0.1, 1.1, nan)],
     *[("metrics.ExpectedCalibrationError", {"bins": v}, "bins", repr(v)) for v in (0, -3, 2.5, "x")],
     *[("callbacks.ActivationStats", {"every": v}, "every", repr(v)) for v in (0, 2.5, "x")],
     *[("callbacks.ActivationStats", {"layers": v}, "layers", repr(v)) for v in ([], 3)],

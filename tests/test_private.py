@@ -5,7 +5,7 @@ import inspect
 import keras
 import numpy as np
 import pytest
-from backend_tools import array
+from backend_tools import array, compiled
 
 from kerasreg._core import private
 
@@ -104,6 +104,85 @@ def test_graph_nodes_bring_the_inputs_in_first_where_asked():
     assert [node.operation.name for node in nodes] == ["x", "hidden", "add"]
 
 
+def test_graph_of_sequential_is_the_functional_model_that_it_runs_as():
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(3, name="a"), keras.layers.ReLU(name="b")]
+    )
+    graph = private.graph_of_sequential(model)
+    assert isinstance(graph, keras.Function)
+    assert graph.outputs[0] is model.outputs[0]
+    assert [node.operation.name for node in private.graph_nodes(graph)] == ["a", "b"]
+
+
+def test_backend_random_is_where_every_draw_ends(monkeypatch):
+    seen = []
+    for name in ("dropout", "normal"):
+        original = getattr(private.backend_random(), name)
+
+        def seeing(*args, _name=name, _original=original, **kwargs):
+            seen.append(_name)
+            return _original(*args, **kwargs)
+
+        monkeypatch.setattr(private.backend_random(), name, seeing)
+    keras.random.normal((2,))
+    keras.layers.Dropout(0.5)(np.ones((2, 3)), training=True)
+    assert seen == ["normal", "dropout"]
+
+
+def test_own_seed_generators_are_those_of_the_layer_itself():
+    class Drawing(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.generator = keras.random.SeedGenerator(1)
+            self.held = keras.layers.Dropout(0.5)
+
+    layer = Drawing()
+    assert private.own_seed_generators(layer) == [layer.generator]
+    assert private.own_seed_generators(keras.layers.Dense(2)) == []
+
+
+def test_is_augmentation_knows_keras_layers_and_users_on_their_base():
+    class Own(keras.layers.RandomFlip):
+        pass
+
+    for layer in (Own(), keras.layers.RandomBrightness(0.1), keras.layers.RandAugment()):
+        assert private.is_augmentation(layer)
+    for layer in (keras.layers.Dropout(0.1), keras.layers.GaussianNoise(0.1), keras.layers.Rescaling(1.0)):
+        assert not private.is_augmentation(layer)
+
+
+def test_an_error_of_the_kind_that_is_passed_on_is_the_same_outside_of_a_layer():
+    error = private.PassedOn("as it is")
+
+    class Raising(keras.layers.Layer):
+        def call(self, x):
+            raise error
+
+    with pytest.raises(private.PassedOn) as caught:
+        Raising()(np.ones(2))
+    assert caught.value is error
+    assert str(error) == "as it is"
+
+
+def test_trace_state_tells_a_loop_from_what_is_around_it():
+    states = []
+
+    def function(x):
+        states.append(private.trace_state())
+
+        def step(i, x):
+            inside.append(private.trace_state())
+            return i + 1, x
+
+        inside = []
+        keras.ops.while_loop(lambda i, x: i < 2, step, (keras.ops.cast(0, "int32"), x))
+        states.extend([private.trace_state(), inside[0]])
+        return x
+
+    compiled(function)(keras.ops.ones((2,)))
+    assert states[0] == states[1] != states[2]
+
+
 def test_every_private_name_is_held_by_a_test():
     functions = {
         name
@@ -189,3 +268,39 @@ def test_track_counter_makes_it_a_variable_and_no_weight():
     private.track_counter(model, Counter)
     assert any(variable is Counter.state for variable in model.non_trainable_variables)
     assert len(model.weights) == 2
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "slots"),
+    [
+        (lambda: keras.optimizers.Adam(amsgrad=True), ("_velocities", "_velocity_hats")),
+        (lambda: keras.optimizers.Nadam(), ("_velocities",)),
+        (lambda: keras.optimizers.RMSprop(centered=True), ("_velocities", "_average_gradients")),
+        (lambda: keras.optimizers.Adagrad(initial_accumulator_value=0.0), ("_accumulators",)),
+        (lambda: keras.optimizers.Adamax(), ("_u",)),
+    ],
+)
+def test_optimizer_slot_is_that_of_the_variable(optimizer, slots):
+    optimizer = optimizer()
+    still, moved = keras.Variable([1.0, 1.0]), keras.Variable([1.0])
+    optimizer.apply([keras.ops.zeros(2), keras.ops.ones(1)], [still, moved])
+    for name in slots:
+        assert (array(private.optimizer_slot(optimizer, name, still)) == 0).all()
+        assert (array(private.optimizer_slot(optimizer, name, moved)) > 0).all()
+
+
+def test_steps_taken_counts_what_only_gathers_too():
+    variable = keras.Variable([1.0])
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
+    counted = []
+    for _ in range(4):
+        counted.append((int(private.steps_taken(optimizer)), int(optimizer.iterations)))
+        optimizer.apply([keras.ops.ones(1)], [variable])
+    assert counted == [(0, 0), (1, 0), (2, 0), (3, 1)]
+
+
+def test_learning_rate_at_is_that_of_the_step():
+    decay = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.5, 0.25])
+    assert float(private.learning_rate_at(keras.optimizers.SGD(decay), 1)) == 0.5
+    assert float(private.learning_rate_at(keras.optimizers.SGD(decay), 2)) == 0.25
+    assert float(private.learning_rate_at(keras.optimizers.SGD(0.125), 2)) == 0.125

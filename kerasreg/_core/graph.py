@@ -13,7 +13,7 @@ import numpy as np
 
 from kerasreg._core.arguments import Came, refusal
 from kerasreg._core.layer_state import copy_state
-from kerasreg._core.private import graph_nodes
+from kerasreg._core.private import graph_nodes, graph_of_sequential
 
 
 class _Removed(Enum):
@@ -72,9 +72,7 @@ def is_graph(layer: Any) -> bool:
 
 def graph_calls(model: keras.Model) -> list[Call]:
     """The calls that a graph is made of, in an order in which they can run."""
-    functional = model
-    if isinstance(model, keras.Sequential):
-        functional = keras.Model(model.inputs, model.outputs)
+    functional = graph_of_sequential(model) if isinstance(model, keras.Sequential) else model
     return [
         Call(
             node.operation,

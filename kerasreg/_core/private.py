@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 
+_RATE_SCHEDULE = keras.optimizers.schedules.LearningRateSchedule
+
 
 def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layers that a layer holds, at the first level (`Layer._layers`).
@@ -65,6 +67,15 @@ def set_dropout_masks(cell: keras.layers.Layer, inputs: Any, state: Any) -> None
     cell._recurrent_dropout_mask = state
 
 
+def graph_of_sequential(model: keras.Sequential) -> keras.Model:
+    """The Functional model that a built Sequential one runs as (`Sequential._functional`).
+
+    `keras.Model(model.inputs, model.outputs)` is another one like it, which takes longer to make than a small
+    model to run.
+    """
+    return model._functional
+
+
 def graph_nodes(model: keras.Model, inputs: bool = False) -> list[Any]:
     """The calls that a Functional model is made of, in the order in which they run (`_nodes_by_depth`).
 
@@ -110,3 +121,76 @@ def track_counter(layer: keras.layers.Layer, counter: Any) -> None:
     `Layer._seed_generators` is Keras' list of such state; setting an attribute is refused after `build`.
     """
     layer._seed_generators.append(counter)
+
+
+def backend_random() -> Any:
+    """The module in which every draw of `keras.random` and of layers ends (`keras.src.backend.random`).
+
+    The public functions are handed around by name, and Keras' own layers do not call them.
+    """
+    from keras.src import backend
+
+    return backend.random
+
+
+def own_seed_generators(layer: keras.layers.Layer) -> list[keras.random.SeedGenerator]:
+    """The generators that a layer itself holds, in attributes, lists and dicts (`Layer._seed_generators`)."""
+    return [found for found in layer._seed_generators if isinstance(found, keras.random.SeedGenerator)]
+
+
+def is_augmentation(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is one of Keras' image augmentations, or a user's on their base, which has no name."""
+    from keras.src.layers.preprocessing.image_preprocessing import base_image_preprocessing_layer as base
+
+    return isinstance(layer, base.BaseImagePreprocessingLayer)
+
+
+class PassedOn(Exception):
+    """An error that a layer call hands on as it is.
+
+    Keras makes another of every error, with the call's arguments in its words, unless it is marked as one
+    that has them (`_keras_call_info_injected`).
+    """
+
+    _keras_call_info_injected = True
+
+
+def trace_state() -> Any:
+    """Something that is equal for two moments in one trace, and not inside a loop or branch of it.
+
+    JAX's `get_opaque_trace_state` is public, and moved from `jax.core` to `jax.extend.core`.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.compat.v1.get_default_graph()
+    import jax
+    from jax.extend import core
+
+    found = getattr(core, "get_opaque_trace_state", None) or jax.core.get_opaque_trace_state
+    return found()
+
+
+def optimizer_slot(optimizer: keras.optimizers.Optimizer, name: str, variable: keras.Variable) -> Any:
+    """What an optimizer keeps of one variable under a name of its own.
+
+    Used are `_velocities` of Adam, Nadam and RMSprop, `_velocity_hats` of Adam with amsgrad,
+    `_average_gradients` of RMSprop, `_accumulators` of Adagrad and `_u` of Adamax. The public
+    `Optimizer.variables` holds them all, but says neither which is which nor whose.
+    """
+    return getattr(optimizer, name)[optimizer._get_variable_index(variable)]
+
+
+def steps_taken(optimizer: keras.optimizers.Optimizer) -> Any:
+    """How often an optimizer was applied; the public `iterations` leaves out what gathered gradients only."""
+    # A sum is read now; a variable may be read when it is used.
+    return optimizer._iterations + 0
+
+
+def learning_rate_at(optimizer: keras.optimizers.Optimizer, step: Any) -> Any:
+    """The learning rate of a step; the public `learning_rate` is that of the counter.
+
+    Up to some version Keras has moved the counter on before it puts the constraints into force.
+    """
+    rate = optimizer._learning_rate
+    return rate(step) if isinstance(rate, _RATE_SCHEDULE) else optimizer.learning_rate

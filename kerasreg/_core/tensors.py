@@ -65,6 +65,18 @@ def num_bytes(tensor: Any) -> int:
     return math.prod(tensor.shape) * int(bits or 8) // 8
 
 
+def read(variable: keras.Variable) -> Any:
+    """A variable's value as a tensor, read once.
+
+    TensorFlow's variables would be read anew by each operation on them, and slowly by NumPy.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.convert_to_tensor(variable.value)
+    return variable.value
+
+
 def is_concrete(value: Any) -> bool:
     """Whether a tensor's numbers can be looked at: not one that stands for values in a trace or a graph."""
     if isinstance(value, keras.KerasTensor):

@@ -19,13 +19,21 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 import keras
 from keras import ops
 
-from kerasreg._core.private import in_stateless_scope, in_symbolic_scope, sublayers, track_counter
+from kerasreg._core.private import (
+    in_stateless_scope,
+    in_symbolic_scope,
+    learning_rate_at,
+    steps_taken,
+    sublayers,
+    track_counter,
+)
 
 _COUNTER = "_kerasreg_step"
 _lock = threading.Lock()
@@ -36,6 +44,7 @@ class _AtWork(threading.local):
     def __init__(self) -> None:
         self.models: list[keras.Model] = []
         self.optimizers: list[keras.optimizers.Optimizer] = []
+        self.steps_before: list[Any] = []
 
 
 _at_work = _AtWork()
@@ -58,9 +67,49 @@ class Follower:
         return 0 if model is None else _step_of(model)
 
 
-def current_optimizer() -> keras.optimizers.Optimizer | None:
-    """The optimizer whose `apply` is running in this thread, the inner one of two; None outside of a step."""
-    return _at_work.optimizers[-1] if _at_work.optimizers else None
+@dataclass(frozen=True)
+class OptimizerStep:
+    """The step that an optimizer is making.
+
+    Attributes:
+        optimizer: The optimizer.
+        before: How often it was applied before this step.
+    """
+
+    optimizer: keras.optimizers.Optimizer
+    before: Any
+
+    @property
+    def updates(self) -> Any:
+        """How often it updated the weights before this step."""
+        gathered = self.optimizer.gradient_accumulation_steps
+        return self.before // gathered if gathered else self.before
+
+    @property
+    def updates_weights(self) -> Any:
+        """True, or a scalar tensor that is False in a step that only gathers gradients."""
+        gathered = self.optimizer.gradient_accumulation_steps
+        return ops.equal((self.before + 1) % gathered, 0) if gathered else True
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate that this step is made with."""
+        return learning_rate_at(self.optimizer, self.before)
+
+
+class ReadsOptimizer:
+    """A constraint that reads the optimizer at work, and is asked beforehand whether it can."""
+
+    def check_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Raise if it cannot read this one."""
+        raise NotImplementedError
+
+
+def optimizer_step() -> OptimizerStep | None:
+    """The step of the optimizer that runs in this thread, the inner one of two; None outside of a step."""
+    if not _at_work.optimizers:
+        return None
+    return OptimizerStep(_at_work.optimizers[-1], _at_work.steps_before[-1])
 
 
 @contextmanager
@@ -135,11 +184,15 @@ def _remember_model(losses: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _remember_optimizer(apply: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(apply)
     def remembered(optimizer: keras.optimizers.Optimizer, *args: Any, **kwargs: Any) -> Any:
+        # Some versions move the counter on before the constraints, others behind them.
+        before = steps_taken(optimizer)
         _at_work.optimizers.append(optimizer)
+        _at_work.steps_before.append(before)
         try:
             return apply(optimizer, *args, **kwargs)
         finally:
             _at_work.optimizers.pop()
+            _at_work.steps_before.pop()
 
     return remembered
 
@@ -148,6 +201,7 @@ def _prepare_first(make: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(make)
     def prepared(model: keras.Model, *args: Any, **kwargs: Any) -> Any:
         if getattr(model, "optimizer", None) is not None:
+            _check_optimizer(model)
             found = followers(model)
             for follower in found:
                 follower.follow(model)
@@ -156,6 +210,16 @@ def _prepare_first(make: Callable[..., Any]) -> Callable[..., Any]:
         return make(model, *args, **kwargs)
 
     return prepared
+
+
+def _check_optimizer(model: keras.Model) -> None:
+    # An error in the middle of a step would be too late: on JAX the weights are out of the model by then.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if getattr(optimizer, "optimizers", None):
+        return  # One for each variable, chosen later.
+    for variable in model.trainable_variables:
+        if isinstance(variable.constraint, ReadsOptimizer):
+            variable.constraint.check_optimizer(optimizer)
 
 
 class _Counter:

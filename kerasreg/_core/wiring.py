@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kerasreg._core.graph import is_graph
-from kerasreg._core.private import graph_nodes, sublayers
+from kerasreg._core.private import graph_nodes, graph_of_sequential, sublayers
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ def calls(model: keras.Model) -> list[Call] | None:
     """The calls of a Functional or Sequential model in order, None for a model without a graph."""
     if not is_graph(model):
         return None
-    functional = keras.Model(model.inputs, model.outputs) if isinstance(model, keras.Sequential) else model
+    functional = graph_of_sequential(model) if isinstance(model, keras.Sequential) else model
     producer: dict[int, Call] = {}
     found = []
     for node in graph_nodes(functional, inputs=True):

@@ -64,6 +64,8 @@ def _full(gain: tf.Tensor) -> tf.Tensor:
 class ColorTransform(Transform):
     """A transform that maps colours affinely; a subclass writes `color_map`."""
 
+    invertible = True
+
     uses_mean: ClassVar[bool] = False
     """True where the map depends on the image's mean colour."""
 

@@ -63,6 +63,8 @@ def shear_matrix(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 class GeometricTransform(Transform):
     """A transform that moves pixels; a subclass writes `matrix`."""
 
+    invertible = True
+
     moves_whole_pixels: ClassVar[bool] = False
     """True where every output pixel is one input pixel, so that nothing is interpolated or filled."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -27,6 +27,9 @@ class Transform:
 
     magnitudes: int = 1
     """How many uniform numbers the transform's own method reads."""
+
+    invertible: ClassVar[bool] = False
+    """True where pixels stay where they are or are moved by a matrix: predictions can be led back."""
 
     def __init__(self, probability: float = 1.0, name: str | None = None) -> None:
         self.probability = arguments.number(self._owner, "probability", probability, 0, 1)

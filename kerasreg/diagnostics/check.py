@@ -10,10 +10,8 @@ import keras
 import numpy as np
 
 from kerasreg._core.arguments import Came, refusal
-from kerasreg._core.kernels import Kernel, calibrated_call, kernels_of
-from kerasreg._core.one_batch import one_batch
+from kerasreg._core.one_batch import check_fits, one_batch
 from kerasreg._core.paths import layer_paths
-from kerasreg._core.residual import branch_ends, output_layers
 from kerasreg.diagnostics.data_rules import judge_inputs, judge_norms
 from kerasreg.diagnostics.figures import (
     ActivationFigures,
@@ -24,12 +22,12 @@ from kerasreg.diagnostics.figures import (
 )
 from kerasreg.diagnostics.finding import Finding
 from kerasreg.diagnostics.input_figures import from_moments, input_figures
-from kerasreg.diagnostics.intentions import right_fans, variances
 from kerasreg.diagnostics.kernel_rules import judge_kernels
 from kerasreg.diagnostics.measures import distinct_units
-from kerasreg.diagnostics.probe import Probe, Site
+from kerasreg.diagnostics.probe import Probe
 from kerasreg.diagnostics.report import Report
 from kerasreg.diagnostics.signal_rules import judge_activations_at_start, judge_gradient, judge_signal
+from kerasreg.diagnostics.sites import Site
 
 
 def check(model: keras.Model, x: Any, y: Any = None) -> Report:
@@ -84,6 +82,7 @@ def check(model: keras.Model, x: Any, y: Any = None) -> Report:
             "check", "model", "compiled where y is given", Came("no loss"), "call model.compile first"
         )
     data, targets = one_batch("check", x, y)
+    check_fits("check", model, data)
     if y is None:
         targets = None
     data = keras.tree.map_structure(_narrow, data)
@@ -122,25 +121,24 @@ def _figures(model: keras.Model, x: Any, y: Any) -> Figures:
         gradients = {
             (paths[k.layer], k.attribute): g for k, g in zip(kernels, norms[: len(kernels)], strict=True)
         }
-    outputs, ends = set(output_layers(model)), set(branch_ends(model))
     pairs = list(zip(probe.sites, found, strict=True))
     calls = [(site, part) for site, part in pairs if site.sort == "kernel"]
-    if not outputs and calls:  # without a graph the last one called is taken for the output
-        outputs = {by_path[calls[-1][0].path]}
+    # Without a graph the last one called is taken for the output.
+    outputs = probe.outputs or {site.path for site, _ in calls[-1:]}
     rows: list[KernelFigures] = []
     first: dict[tuple[str, str], dict[str, Any]] = {}
     for site, part in calls:
-        layer = by_path[site.path]
-        kernel = next(kernel for kernel in kernels_of(layer) if kernel.attribute == site.attribute)
-        own = first.setdefault((site.path, site.attribute), part)
+        layer, key = by_path[site.path], (site.path, site.kernel.attribute)
+        own = first.setdefault(key, part)
         rows.append(
             _kernel_row(
                 site,
-                kernel,
                 {**own, **part},
-                gradients.get((site.path, site.attribute)),
-                output=layer in outputs,
-                branch_end=layer in ends,
+                gradients.get(key),
+                output=site.path in outputs,
+                branch_end=site.path in probe.ends,
+                # Quantised and adapted layers have a tensor there.
+                frozen=not getattr(getattr(layer, site.kernel.attribute), "trainable", False),
             )
         )
     activations = [
@@ -174,24 +172,23 @@ def _figures(model: keras.Model, x: Any, y: Any) -> Figures:
 
 def _kernel_row(
     site: Site,
-    kernel: Kernel,
     part: dict[str, Any],
     gradient: float | None,
     *,
     output: bool,
     branch_end: bool,
+    frozen: bool,
 ) -> KernelFigures:
+    kernel = site.kernel
     kind, mean = kernel.kind, float(part["mean"])
     std = math.sqrt(max(float(part["square"]) - mean**2, 0.0)) if math.isfinite(mean) else math.nan
-    fan_in, _ = right_fans(kernel)
     input_rms = 1.0 if kind == "embedding" else float(part["input_rms"])
-    meant = variances(kernel)
     return KernelFigures(
         layer=site.name,
-        type=type(kernel.layer).__name__,
+        type=kernel.type,
         kernel=kernel.attribute,
         kind=kind,
-        shape=tuple(kernel.variable.shape),
+        shape=kernel.shape,
         mean=mean,
         std=std,
         largest=max(part["high"], -part["low"]),
@@ -199,7 +196,7 @@ def _kernel_row(
         distinct_units=distinct_units(part["signature"][:2], part["bias"]),
         input_rms=input_rms,
         input_variation=1.0 if kind == "embedding" else float(part["input_variation"]),
-        predicted_rms=math.sqrt(fan_in) * std * input_rms,
+        predicted_rms=math.sqrt(kernel.fan_in) * std * input_rms,
         output_rms=float(part["output_rms"]),
         output_variation=float(part["output_variation"]),
         dead=float(part["dead"]) if "dead" in part else None,
@@ -207,10 +204,10 @@ def _kernel_row(
         gradient=gradient,
         output=output,
         branch_end=branch_end,
-        frozen=not kernel.variable.trainable,
-        remedy=calibrated_call(kernel),
-        intended_variance=None if meant is None else meant[0],
-        misread_variance=None if meant is None else meant[1],
+        frozen=frozen,
+        remedy=kernel.remedy,
+        intended_variance=kernel.intended_variance,
+        misread_variance=kernel.misread_variance,
         signature=part["signature"][:2].ravel(),
     )
 

@@ -15,6 +15,8 @@ FAN_FACTOR = 3.0
 AS_DRAWN = 0.5
 # The share of the variation that a layer was given at first, under which nothing is left of it.
 NOTHING = 1e-4
+# The rounding of the sums in a signature, relative to the largest weight.
+ALIKE = 1e-5
 
 
 def judge_kernels(kernels: Sequence[KernelFigures]) -> Iterator[Finding]:
@@ -27,7 +29,8 @@ def judge_kernels(kernels: Sequence[KernelFigures]) -> Iterator[Finding]:
     for row in kernels:
         first.setdefault((row.layer.partition(":")[0], row.kernel), row)
     first_calls = list(first.values())
-    alike: dict[tuple[tuple[int, ...], str], list[KernelFigures]] = {}
+    # With the first number of each signature, by which almost all pairs are told apart.
+    alike: dict[tuple[tuple[int, ...], str], list[tuple[float, KernelFigures]]] = {}
     for i, row in enumerate(first_calls):
         after = first_calls[i + 1] if i + 1 < len(first_calls) else None
         if row.frozen:
@@ -39,8 +42,10 @@ def judge_kernels(kernels: Sequence[KernelFigures]) -> Iterator[Finding]:
             yield _equal_units(row)
         else:
             others = alike.setdefault((row.shape, row.kind), [])
-            twin = next((other for other in others if _twins(other, row)), None)
-            others.append(row)
+            mark = float(row.signature[0])
+            near = (other for m, other in others if abs(m - mark) <= ALIKE * other.largest)
+            twin = next((other for other in near if _twins(other, row)), None)
+            others.append((mark, row))
             if twin is not None:
                 yield _equal_kernels(twin, row)
             if _misread(row, after):
@@ -60,11 +65,10 @@ def _symmetric(row: KernelFigures) -> bool:
 
 
 def _twins(one: KernelFigures, other: KernelFigures) -> bool:
-    if one.largest == 0 or one.frozen or _symmetric(one):
-        return False
     # One unit's weights may agree by chance, as may those of a kernel with a single weight.
-    near = len(one.signature) >= 4 and abs(one.signature[0] - other.signature[0]) <= 1e-5 * one.largest
-    return near and bool(np.allclose(one.signature, other.signature, rtol=0, atol=1e-5 * one.largest))
+    if len(one.signature) < 4:
+        return False
+    return bool(np.allclose(one.signature, other.signature, rtol=0, atol=ALIKE * one.largest))
 
 
 def _misread(row: KernelFigures, after: KernelFigures | None) -> bool:

@@ -147,6 +147,8 @@ def is_fresh_norm(layer: keras.layers.Layer) -> bool:
 
 def distinct_units(signature: np.ndarray, bias: np.ndarray) -> int:
     """How many different units there are, by the projections of their weights and their biases."""
+    if _all_apart(np.sort(signature[0])):
+        return signature.shape[1]
     if not np.isfinite(signature).all() or not np.isfinite(bias).all():
         return signature.shape[1]
     size = max(float(np.abs(signature).max()), float(np.abs(bias).max()), 1e-30)
@@ -154,3 +156,9 @@ def distinct_units(signature: np.ndarray, bias: np.ndarray) -> int:
     rows = rows[np.lexsort(rows.T[::-1])]
     # Equal columns may differ by the rounding of the sums that projected them.
     return 1 + int(np.count_nonzero(np.abs(np.diff(rows, axis=0)).max(axis=1) > 1e-5))
+
+
+def _all_apart(projections: np.ndarray) -> bool:
+    """Whether one sorted number of each unit tells all of them apart, as in most kernels."""
+    gaps = projections[1:] - projections[:-1]
+    return gaps.size > 0 and bool(gaps.min() > 1e-5 * max(-projections[0], projections[-1]))

@@ -7,7 +7,6 @@ import math
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import keras
@@ -24,6 +23,7 @@ from kerasreg._core.linear_outputs import (
 )
 from kerasreg._core.paths import layer_paths
 from kerasreg._core.pure_call import compile_pure
+from kerasreg._core.residual import branch_ends, output_layers
 from kerasreg._core.tracing import current_trace
 from kerasreg.diagnostics.measures import (
     activation_figures,
@@ -33,26 +33,13 @@ from kerasreg.diagnostics.measures import (
     norm_figures,
     signal_figures,
 )
+from kerasreg.diagnostics.sites import KernelFacts, Site
 
 _ACTIVATION_LAYERS = (keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
 # How many kernels are looked at for what they read of the data, feature by feature.
 FIRST = 4
+NOT_REACHED = "the batch never reached it"
 IN_A_LOOP = "it runs inside a loop or a rematerialised block, whose values cannot leave it"
-
-
-@dataclass
-class Site:
-    """Where figures come from: what sort, the layer's path and call, the kernel's attribute."""
-
-    sort: str
-    path: str
-    call: int = 1
-    attribute: str = ""
-
-    @property
-    def name(self) -> str:
-        """The path, with the number of a later call."""
-        return self.path if self.call == 1 else f"{self.path}:{self.call}"
 
 
 class Probe:
@@ -63,6 +50,12 @@ class Probe:
         with_loss: Whether targets are given, and the gradient is measured too.
         fresh: The paths of batch norms that have learned nothing yet; they use the batch's statistics, as
             they will in training.
+
+    Attributes:
+        outputs: The paths of the linear layers after which no other comes, where a graph tells.
+        ends: The paths of those that end a residual branch.
+        sites: Where the figures of a run come from, once there was one.
+        skipped: What it did not see, and why.
     """
 
     _kept: ClassVar[weakref.WeakKeyDictionary[keras.Model, dict[Any, Probe]]] = weakref.WeakKeyDictionary()
@@ -72,11 +65,12 @@ class Probe:
         """The model's probe for batches like this one."""
         leaves = keras.tree.flatten([x, y])
         shapes = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves if leaf is not None)
-        fresh = tuple(path for layer, path in layer_paths(model).items() if is_fresh_norm(layer))
-        settings = (fresh, *((id(layer), layer.trainable) for layer in layer_paths(model)))
-        loss = None if y is None else (id(model.loss), id(model.optimizer))
+        paths = layer_paths(model)
+        fresh = tuple(path for layer, path in paths.items() if is_fresh_norm(layer))
+        settings = (fresh, *((id(layer), layer.trainable) for layer in paths))
+        compiled = () if y is None else _compiled_with(model)
         kept = cls._kept.setdefault(model, {})
-        key = (shapes, settings, y is None, loss)
+        key = (shapes, settings, y is None, *map(id, compiled))
         if key not in kept:
             kept.clear()  # a model whose layers or loss changed will not change back
             kept[key] = cls(model, y is not None, frozenset(fresh))
@@ -88,6 +82,11 @@ class Probe:
         takes_training = "training" in inspect.signature(model.call).parameters
         self._arguments = {"training": False} if takes_training else {}
         self._fresh = fresh
+        # Held, so that nothing else can have their place in memory, by which they are known.
+        self._compiled_with = _compiled_with(model) if with_loss else ()
+        paths = layer_paths(model)
+        self.outputs = frozenset(paths[layer] for layer in output_layers(model))
+        self.ends = frozenset(paths[layer] for layer in branch_ends(model))
         self.sites: list[Site] = []
         self._shapes: list[dict[str, tuple[int, ...]]] = []
         self.skipped: dict[str, str] = {}
@@ -179,9 +178,14 @@ class Probe:
         watcher = _Watcher(layer_paths(model), self._fresh)
         with intercept(watcher):
             outputs = model(x, **self._arguments)
+        watcher.name_the_rest()
         # Filled while tracing, read when the compiled call has come back.
         self.sites, self.skipped = watcher.sites, watcher.skipped
         return watcher, outputs
+
+
+def _compiled_with(model: keras.Model) -> tuple[Any, ...]:
+    return model.loss, getattr(model, "loss_weights", None), model.optimizer
 
 
 class _Watcher:
@@ -222,6 +226,13 @@ class _Watcher:
             figures = activation_figures(outputs, phi) | {"variation": signal_figures(args[0])["variation"]}
             self._keep(Site("activation", self._paths[layer]), figures)
         return outputs
+
+    def name_the_rest(self) -> None:
+        """Say why of the layers with kernels that were not seen."""
+        seen = {site.path for site in self.sites}
+        for layer, path in self._paths.items():
+            if kernels_of(layer) and path not in seen:
+                self.skipped.setdefault(path, IN_A_LOOP if hasattr(layer, "state_size") else NOT_REACHED)
 
     def _linear(self, layer: keras.layers.Layer, proceed: Callable, args: tuple, kwargs: dict) -> Any:
         self._calls[layer] += 1
@@ -272,7 +283,7 @@ class _Watcher:
                 figures |= {f"input_{name}": value for name, value in feature_figures(inputs).items()}
         if self._calls[layer] == 1:
             figures |= kernel_figures(kernel)
-        site = Site("kernel", self._paths[layer], self._calls[layer], kernel.attribute)
+        site = Site("kernel", self._paths[layer], self._calls[layer], KernelFacts.of(kernel))
         self._keep(site, figures | (after or {}))
 
     def _keep(self, site: Site, figures: dict[str, Any]) -> None:

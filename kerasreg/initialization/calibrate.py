@@ -14,7 +14,7 @@ import numpy as np
 from kerasreg._core.arguments import Came, flag, number, refusal
 from kerasreg._core.interception import intercept
 from kerasreg._core.kernels import Kernel, kernels_of
-from kerasreg._core.one_batch import one_batch
+from kerasreg._core.one_batch import check_fits, one_batch
 from kerasreg._core.paths import layer_paths
 from kerasreg._core.private import sublayers
 from kerasreg._core.residual import branch_ends, output_layers
@@ -89,10 +89,12 @@ def calibrate(
     flag("calibrate", "dry_run", dry_run)
     paths = _built_paths(model)
     x, _ = one_batch("calibrate", x)
+    check_fits("calibrate", model, x)
     kernels = [kernel for layer in paths for kernel in kernels_of(layer)]
-    targets = _targets(model, paths, target, branch_target)
+    ends = branch_ends(model)
+    targets = _targets(paths, ends, target, branch_target)
     reasons = _reasons(model, paths, exclude)
-    spare = {*branch_ends(model), *output_layers(model)}
+    spare = {*ends, *output_layers(model)}
     scope = keras.StatelessScope()
     rescaler = Rescaler(paths, targets, reasons, spare, per_channel, scope)
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
@@ -112,8 +114,10 @@ def calibrate(
         raise refusal("calibrate", "model", "a model with a kernel to rescale", Came(f"none ({listed})"))
     changed = []
     if not dry_run:
-        changed = [(variable, _value(variable)) for variable, _ in rescaler.scaled]
-        for variable, value in rescaler.scaled:
+        changed = [
+            (variable, np.array(keras.ops.convert_to_numpy(old))) for variable, old, _ in rescaler.scaled
+        ]
+        for variable, _, value in rescaler.scaled:
             variable.assign(value)
     return CalibrationReport(rows, changed)
 
@@ -130,7 +134,10 @@ def _built_paths(model: Any) -> dict[keras.layers.Layer, str]:
 
 
 def _targets(
-    model: keras.Model, paths: Mapping[keras.layers.Layer, str], target: float, branch_target: Any
+    paths: Mapping[keras.layers.Layer, str],
+    ends: Sequence[keras.layers.Layer],
+    target: float,
+    branch_target: Any,
 ) -> dict[keras.layers.Layer, float]:
     """Each layer's RMS."""
     found = dict.fromkeys(paths, target)
@@ -139,7 +146,6 @@ def _targets(
             value = number("calibrate", f"branch_target[{pattern!r}]", value, 0, open_low=True)
             found.update(dict.fromkeys(_matching("branch_target", pattern, paths), value))
     elif branch_target is not None:
-        ends = branch_ends(model)
         if branch_target == "auto":
             value = target / math.sqrt(max(len(ends), 1))
         elif isinstance(branch_target, str):
@@ -213,7 +219,3 @@ def _own_matrices(layer: keras.layers.Layer) -> list[keras.Variable]:
     """The trainable matrices that a layer itself holds, not those of the layers in it."""
     inner = {id(variable) for child in sublayers(layer) for variable in child.weights}
     return [v for v in layer.trainable_weights if len(v.shape) > 1 and id(v) not in inner]
-
-
-def _value(variable: keras.Variable) -> np.ndarray:
-    return np.array(keras.ops.convert_to_numpy(variable.value))

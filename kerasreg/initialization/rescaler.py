@@ -19,7 +19,7 @@ from kerasreg._core.linear_outputs import (
     scanned_kernel_cell,
     with_linear_output,
 )
-from kerasreg._core.tensors import is_concrete, wide_dtype
+from kerasreg._core.tensors import is_concrete, read, wide_dtype
 from kerasreg.initialization.calibration_report import CalibratedKernel
 
 NOT_REACHED = "the batch never reached it"
@@ -57,7 +57,8 @@ class Rescaler:
         self._done: set[int] = set()
         self.reasons: dict[Any, str] = dict(reasons)
         self.rows: list[CalibratedKernel] = []
-        self.scaled: list[tuple[keras.Variable, Any]] = []
+        # With the value before and after.
+        self.scaled: list[tuple[keras.Variable, Any, Any]] = []
         self.error: ValueError | None = None
         self._scans = 0
 
@@ -132,7 +133,7 @@ class Rescaler:
         if id(variable) in self._done:
             self.rows.append(_row(name, kernel, before, skipped="shared: scaled at its first call"))
             return outputs
-        biased = bias is not None and bool(np.any(_to_numpy(bias.value)))
+        biased = bias is not None and bool(np.any(_to_numpy(read(bias))))
         scale = _biased_scale(outputs, _spread(layer, bias, outputs), axes, target) if biased else None
         if scale is None:
             with np.errstate(divide="ignore"):
@@ -141,23 +142,24 @@ class Rescaler:
             self._refuse_or_skip(kernel, path, biased)
             return outputs
         self._done.add(id(variable))
-        value, corrected = self._apply(kernel, outputs, bias if biased else None, scale)
+        old = read(variable)
+        value, corrected = self._apply(kernel, old, outputs, bias if biased else None, scale)
         self._scope.add_update((variable, value))
-        self.scaled.append((variable, value))
+        self.scaled.append((variable, old, value))
         after = before if biased else before * scale
         if biased or keras.backend.standardize_dtype(outputs.dtype) in ("float16", "bfloat16"):
             after = _rms(corrected, axes)
         self.rows.append(_row(name, kernel, before, target, scale, after))
         return corrected
 
-    def _apply(self, kernel: Kernel, outputs: Any, bias: Any, scale: np.ndarray) -> tuple[Any, Any]:
+    def _apply(self, kernel: Kernel, old: Any, outputs: Any, bias: Any, scale: np.ndarray) -> tuple[Any, Any]:
         """The kernel rescaled, and the output that it gives."""
         variable = kernel.variable
         wide = wide_dtype(variable.dtype, outputs.dtype)
         # A plain number spares eager operations of their own.
         factor = ops.convert_to_tensor(scale, dtype=wide) if self._per_channel else float(scale.item())
         over = self._over_kernel(kernel, scale, wide) if self._per_channel else factor
-        value = _cast(ops.convert_to_tensor(variable.value), wide) * over
+        value = _cast(old, wide) * over
         value = _cast(value, variable.dtype)
         # Only so large a factor, or so narrow a type, can take a weight out of its range.
         risky = scale.max() > 1e20 or wide != variable.dtype
@@ -225,7 +227,7 @@ def _rms(outputs: Any, axes: tuple[int, ...]) -> np.ndarray:
     wide = _cast(outputs, wide_dtype(outputs.dtype))
     if len(axes) == len(wide.shape) and math.prod(wide.shape) <= SMALL:
         flat = _to_numpy(wide).ravel()
-        found = np.full((1,) * len(axes), np.vdot(flat, flat) / flat.size, "float64")
+        found = np.full((1,) * len(axes), float(np.vdot(flat, flat)) / flat.size)
     else:
         found = _mean_square(wide, axes)
     if np.all((found > 1e-30) & (found < 1e30)):
@@ -271,6 +273,14 @@ def _row(
     after: np.ndarray | None = None,
     skipped: str | None = None,
 ) -> CalibratedKernel:
-    overall = [None if part is None else float(np.sqrt(np.mean(np.square(part)))) for part in (before, after)]
-    mean_scale = None if scale is None else float(np.exp(np.mean(np.log(scale))))
+    mean_scale = None if scale is None else _overall(scale, lambda part: np.exp(np.mean(np.log(part))))
+    overall = [None if part is None else _overall(part, _root_mean_square) for part in (before, after)]
     return CalibratedKernel(name, kernel.attribute, target, overall[0], mean_scale, overall[1], skipped)
+
+
+def _overall(part: np.ndarray, mean: Callable[[np.ndarray], Any]) -> float:
+    return float(part.item() if part.size == 1 else mean(part))
+
+
+def _root_mean_square(part: np.ndarray) -> Any:
+    return np.sqrt(np.mean(np.square(part)))

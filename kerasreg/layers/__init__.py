@@ -1,4 +1,4 @@
-"""Layers that normalise and layers that add noise."""
+"""Layers that normalise, layers that add noise, and one that calibrates."""
 
 from kerasreg.layers import frozen_batch_norm  # noqa: F401 - registers what saved models name
 from kerasreg.layers.alpha_dropout import AlphaDropout
@@ -11,6 +11,7 @@ from kerasreg.layers.gaussian_dropout import GaussianDropout
 from kerasreg.layers.normalization import Normalization
 from kerasreg.layers.recurrent import GRU, LSTM
 from kerasreg.layers.spatial_dropout import SpatialDropout1D, SpatialDropout2D, SpatialDropout3D
+from kerasreg.layers.temperature_scaling import TemperatureScaling
 
 __all__ = [
     "GRU",
@@ -26,4 +27,5 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "TemperatureScaling",
 ]

@@ -32,7 +32,8 @@ def normalize_with_batch(
     gamma, beta, moving_mean, moving_variance = (
         tf.cast(v, "float32") for v in (gamma, beta, moving_mean, moving_variance)
     )
-    count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), "float32")
+    positions = x.shape[:3].num_elements()
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]) if positions is None else positions, "float32")
 
     def otherwise(x: Any, gamma: Any, beta: Any) -> tuple[Any, ...]:
         y, found = closed_form_batch_norm.normalize_with_batch(
@@ -50,7 +51,7 @@ def normalize_with_batch(
         # The kernel divides by n - 1, and of a single value by 1.
         variance = sample_variance * ((count - 1.0) / tf.maximum(count, 1.0))
         # False for NaN and infinity, too.
-        right = tf.reduce_all(_bound(mean, variance, count, epsilon, x.dtype) <= 1)
+        right = tf.reduce_all(_excess(mean, variance, count, epsilon, x.dtype) <= 0)
         outputs = tf.cond(
             right,
             lambda: (y, origin, mean, variance, tf.constant(True)),
@@ -94,14 +95,18 @@ def normalize_with(x: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsi
 
 def _centered(x: Any, mean: Any, variance: Any, count: Any, epsilon: float) -> tuple[Any, Any]:
     """The batch less where it is expected to lie, and that; 0 where the kernel does well without."""
-    far = tf.reduce_any(_bound(mean, variance, count, epsilon, x.dtype) > 1)
+    far = tf.reduce_any(_excess(mean, variance, count, epsilon, x.dtype) > 0)
     # A number that x's type holds: the difference is then as exact as x is.
-    near = tf.cast(mean, x.dtype)
-    centered = tf.cond(far, lambda: x - near, lambda: x)
-    return tf.where(far, tf.cast(near, "float32"), 0.0), centered
+    origin = tf.cast(mean, x.dtype)
+    centered = tf.cond(far, lambda: x - origin, lambda: x)
+    return tf.where(far, tf.cast(origin, "float32"), 0.0), centered
 
 
-def _bound(mean: Any, variance: Any, count: Any, epsilon: float, dtype: Any) -> Any:
-    """A bound on the error of the variance after the kernel's sum of `count` values, over what may stand."""
-    off = mean * (count * _ROUNDING)
-    return tf.square(off) / (_TOLERANCE[dtype.name] * (variance + epsilon))
+def _excess(mean: Any, variance: Any, count: Any, epsilon: float, dtype: Any) -> Any:
+    """By how much the variance after the kernel's sum of `count` values may be more wrong than is allowed.
+
+    The mean is off by at most mean * count * rounding, the variance by the square of that. Positive is too
+    wrong; the measure is the share of the variance that may be.
+    """
+    off = mean * (count * (_ROUNDING / _TOLERANCE[dtype.name] ** 0.5))
+    return tf.square(off) - (variance + epsilon)

@@ -10,14 +10,16 @@ from keras import ops
 from kerasreg._core.arguments import Came, integer, refusal
 from kerasreg._core.registry import register
 from kerasreg._core.tensors import shape_fits
+from kerasreg.metrics.confidence_bins import bin_of, calibration_error, equal_width_edges
 
 
 @register
 class ExpectedCalibrationError(keras.metrics.Metric):
     """ECE = sum_b n_b / N |accuracy_b - confidence_b| over equal-width bins b of the confidence.
 
-    The confidence of a sample is its largest class probability. 0 says that of all predictions made with
-    confidence c a share of c is right.
+    The confidence of a sample is its largest class probability, bins are (low, high]. 0 says that of all
+    predictions made with confidence c a share of c is right. `kr.uncertainty.expected_calibration_error`
+    takes arrays, and has bins of equal mass too.
 
     Args:
         bins: The number of bins of equal width in [0, 1].
@@ -65,8 +67,8 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
         confidence = ops.max(p, axis=-1)
         right = ops.cast(ops.equal(ops.cast(ops.argmax(p, axis=-1), "int32"), labels), self.dtype)
-        # The last bin is closed above: a confidence of 1 belongs to it.
-        number = ops.clip(ops.cast(ops.floor(confidence * self.bins), "int32"), 0, self.bins - 1)
+        edges = ops.convert_to_tensor(equal_width_edges(self.bins), dtype=confidence.dtype)
+        number = bin_of(confidence, edges, ops)
         weight = ops.ones_like(confidence)
         if sample_weight is not None:
             weight = ops.cast(ops.convert_to_tensor(sample_weight), self.dtype)
@@ -81,7 +83,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     def result(self) -> Any:
         """The error over all batches, in [0, 1]."""
         count, confidence, right = ops.unstack(ops.convert_to_tensor(self._sums), 3)
-        return ops.divide_no_nan(ops.sum(ops.abs(right - confidence)), ops.sum(count))
+        return calibration_error(count, confidence, right, ops)
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""

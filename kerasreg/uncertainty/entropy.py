@@ -7,23 +7,13 @@ from typing import Any
 import numpy as np
 
 from kerasreg._core.arguments import Came, refusal
-
-# float32 softmax outputs miss a sum of 1 by rounding only; float16 ones by up to this.
-_SUM_TOLERANCE = 5e-3
+from kerasreg._core.classes import are_probabilities
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:
     """Shannon entropy in nats over the last axis, H(p) = -sum_k p_k log p_k, with 0 log 0 = 0."""
     p = np.asarray(probabilities, dtype="float64")
     return -np.sum(np.where(p > 0, p * np.log(np.where(p > 0, p, 1.0)), 0.0), axis=-1)
-
-
-def are_probabilities(values: Any) -> bool:
-    """Whether the last axis holds class probabilities: two or more, none negative, sums of 1."""
-    p = np.asarray(values, dtype="float64")
-    if p.ndim == 0 or p.shape[-1] < 2 or not np.isfinite(p).all():
-        return False
-    return bool((p >= 0).all() and (np.abs(p.sum(axis=-1) - 1.0) <= _SUM_TOLERANCE).all())
 
 
 def predictive_entropy(samples: Any) -> np.ndarray:

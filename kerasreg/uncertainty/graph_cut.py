@@ -18,12 +18,17 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._core.counter_random import Where
 from kerasreg._core.private import get_mask, set_mask
 from kerasreg._core.tensors import is_traced, num_bytes, traced_leaves
 from kerasreg.uncertainty.exact_head import conditional_variance, is_linear_head
+from kerasreg.uncertainty.own_noise import OwnNoise, Sources
 from kerasreg.uncertainty.rowwise import is_builtin, is_graph, is_rowwise
 
+# What a stochastic layer's input becomes, and the place of a call of a layer with its noise inside; both are
+# given the number of the layer's call.
 Draw = Callable[[keras.layers.Layer, int, Any], Any]
+Place = Callable[[keras.layers.Layer, int], Where]
 
 
 class Uncut(Exception):
@@ -42,18 +47,41 @@ class Call:
     feeding: keras.layers.Layer | None = None
 
 
-class _Drawing:
-    """What both handlers do in the place of a stochastic layer.
+@dataclass(frozen=True)
+class Noise:
+    """What there is to draw for one call of a model.
 
     Args:
-        noisy: The layers in whose place `draw` is called.
+        sources: The stochastic layers.
         draw: Called as `draw(layer, number of its call, input)` for the input with noise.
+        place: Called as `place(layer, number of its call)`, of a layer with its noise inside.
+        found: What a recording tells a replay about such layers; see `OwnNoise`.
+        scope: Gives a scope in which a layer can be tried.
     """
 
-    def __init__(self, noisy: Collection[keras.layers.Layer], draw: Draw) -> None:
-        self.noisy = noisy
-        self.draw = draw
+    sources: Sources
+    draw: Draw
+    place: Place
+    found: dict[keras.layers.Layer, list[Any]]
+    scope: Callable[[], keras.StatelessScope]
+
+
+class _Drawing:
+    """What both handlers do about stochastic layers.
+
+    Args:
+        noise: The layers, and how to draw for them.
+        rows: The rows of the batch, for a recording.
+
+    Attributes:
+        draws: How often a stochastic layer was called.
+        own: What is done about those with their noise inside.
+    """
+
+    def __init__(self, noise: Noise, rows: int | None = None) -> None:
+        self.noise = noise
         self.draws = 0
+        self.own = OwnNoise(noise.sources, self._place, noise.found, rows, noise.scope)
         self._number: dict[keras.layers.Layer, int] = {}
         # The outputs of stochastic layers; held here, so that no other tensor takes one's id.
         self._drawn: dict[int, tuple[Any, keras.layers.Layer, Any]] = {}
@@ -62,14 +90,19 @@ class _Drawing:
         mask = get_mask(x)
         x = layer.dtype_policy.convert_input(x, layer.autocast, layer.input_dtype)
         set_mask(x, mask)
-        number = self._number.get(layer, -1) + 1
-        self._number[layer] = number
-        self.draws += 1
-        y = self.draw(layer, number, x)
+        y = self.noise.draw(layer, self._next_number(layer), x)
         if layer.supports_masking:
             set_mask(y, layer.compute_mask(x, mask))
         self._drawn[id(y)] = y, layer, x
         return y
+
+    def _place(self, layer: keras.layers.Layer) -> Where:
+        return self.noise.place(layer, self._next_number(layer))
+
+    def _next_number(self, layer: keras.layers.Layer) -> int:
+        self.draws += 1
+        self._number[layer] = self._number.get(layer, -1) + 1
+        return self._number[layer]
 
 
 class Recording(_Drawing):
@@ -82,8 +115,8 @@ class Recording(_Drawing):
         bytes_per_pass: The largest tensor that noise reaches.
     """
 
-    def __init__(self, noisy: Collection[keras.layers.Layer], draw: Draw, inputs: Any, rows: int) -> None:
-        super().__init__(noisy, draw)
+    def __init__(self, noise: Noise, inputs: Any, rows: int) -> None:
+        super().__init__(noise, rows)
         self.rows = rows
         self.calls: list[Call] = []
         self.rowwise = True
@@ -112,9 +145,12 @@ class Recording(_Drawing):
 
     def __call__(self, operation: Any, proceed: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
         """Let the call happen, and see whether noise reaches what it gives."""
+        args, kwargs = self.own.at_inference(operation, args, kwargs)
+        if self.own.trying:
+            return self.own.call(operation, proceed, args, kwargs)
         if self.draws == 0:
             self._learn((args, kwargs))
-        if operation in self.noisy:
+        if operation in self.noise.sources.added:
             return self._stochastic(operation, _input(args, kwargs))
         call, graph = Call(operation, self._inside > 0), is_graph(operation)
         self.calls.append(call)
@@ -122,7 +158,7 @@ class Recording(_Drawing):
         clean = all(map(self.is_clean, traced_leaves(args, kwargs)))
         self._user_calls += not is_builtin(operation)
         self._inside += not graph
-        outputs = proceed(*args, **kwargs)
+        outputs = self.own.call(operation, proceed, args, kwargs)
         self._inside -= not graph
         builtin = self._user_calls == user_calls
         if clean and self.draws == draws and (builtin or draws == 0) and self._belongs(outputs):
@@ -169,8 +205,7 @@ class Replay(_Drawing):
 
     Args:
         recording: What the first call showed, or None to compute everything.
-        noisy: As the recording's.
-        draw: As the recording's; its inputs have `passes` times as many rows.
+        noise: As the recording's; what is drawn for has `passes` times as many rows.
         passes: How many passes go through the model as one batch, one below the other.
         exact: The calls of linear layers that are to give their mean over the dropout before them.
     """
@@ -178,12 +213,11 @@ class Replay(_Drawing):
     def __init__(
         self,
         recording: Recording | None,
-        noisy: Collection[keras.layers.Layer],
-        draw: Draw,
+        noise: Noise,
         passes: int = 1,
         exact: Collection[Call] = (),
     ) -> None:
-        super().__init__(noisy, draw)
+        super().__init__(noise)
         self._recording = recording
         self.passes = passes
         self._exact = exact
@@ -217,13 +251,14 @@ class Replay(_Drawing):
 
     def __call__(self, operation: Any, proceed: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
         """Hand back what was recorded, or let the call happen."""
+        args, kwargs = self.own.at_inference(operation, args, kwargs)
         if self._aside:
             return proceed(*args, **kwargs)
-        if operation in self.noisy:
+        if operation in self.noise.sources.added:
             x = _input(args, kwargs)
             return self._with_noise(operation, x if self._inside else self.every_row(x))
         if self._recording is None:
-            return proceed(*args, **kwargs)
+            return self.own.call(operation, proceed, args, kwargs)
         call = self._next(operation)
         if call.clean:
             return call.outputs if not self._inside else self._whole(proceed, args, kwargs)
@@ -233,12 +268,12 @@ class Replay(_Drawing):
             self._variances[id(mean)] = mean, conditional_variance(call.feeding, operation, x)
             return mean
         if self.passes == 1 or is_graph(operation):
-            return proceed(*args, **kwargs)
+            return self.own.call(operation, proceed, args, kwargs)
         if not self._inside:
             args, kwargs = keras.tree.map_structure(self.every_row, (args, kwargs))
         self._inside += 1
         try:
-            return proceed(*args, **kwargs)
+            return self.own.call(operation, proceed, args, kwargs)
         finally:
             self._inside -= 1
 

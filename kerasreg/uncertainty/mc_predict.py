@@ -9,9 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._core.arguments import Came, flag, integer, number, refusal
+from kerasreg._core.arguments import flag, integer, number, refusal
 from kerasreg._core.batches import as_taken, batches, number_of_batches
 from kerasreg.uncertainty.entropy import entropy
+from kerasreg.uncertainty.no_noise import not_sampled, nothing_stochastic
+from kerasreg.uncertainty.own_noise import NotSampled
 from kerasreg.uncertainty.prediction import Prediction
 from kerasreg.uncertainty.progress import Progress
 from kerasreg.uncertainty.sampler import NothingStochastic, Report, Sampler, Setup
@@ -33,10 +35,11 @@ def mc_predict(
     """Predict with the dropout left on, many times, and say how much the predictions disagree.
 
     mean = 1/T sum_t f(x; noise_t), variance = 1/T sum_t (f(x; noise_t) - mean)^2. Keras' and kerasreg's
-    stochastic layers (`Dropout`, the spatial, Gaussian and alpha dropouts, `GaussianNoise`) are sampled,
-    whatever their `mc`; every other layer stays in inference mode, layers that augment images among them.
-    Nothing of the model changes: weights, statistics and seeds are untouched. Dropout inside a recurrent
-    layer's scan is not sampled.
+    stochastic layers are sampled, whatever their `mc`: the dropouts and noises, the dropout inside attention
+    and inside recurrent layers (one mask for a row's whole sequence), and `ConcreteDropout`; so are layers of
+    your own that draw from `keras.random`. Every other layer stays in inference mode, layers that augment
+    images and what your own noisy layers hold among them. Nothing of the model changes: weights, statistics
+    and seeds are untouched.
 
     What no noise reaches is computed once for each batch: in Sequential and functional models, nested ones
     too, every layer and operation that depends on no stochastic layer; in a subclassed model all layers that
@@ -69,7 +72,9 @@ def mc_predict(
         A `Prediction`; its entropies are there where the output holds class probabilities.
 
     Raises:
-        ValueError: If no stochastic layer is reached in the model, or an argument is not one of the above.
+        ValueError: If no stochastic layer is reached in the model, if a layer's noise cannot be told by seed
+            and row (it draws from TensorFlow's own generators, from a gamma distribution, in a loop of its
+            own, or in a recurrent cell without a `keras.layers.RNN`), or an argument is not as above.
 
     Source:
         Gal and Ghahramani, "Dropout as a Bayesian Approximation", 2016; Hammersley and Morton, "A new Monte
@@ -104,8 +109,8 @@ def mc_predict(
     setup = Setup(samples, antithetic, exact_last_layer, tolerance is not None, return_samples)
     progress = Progress("mc_predict", verbose, number_of_batches(x, batch_size))
     sampler = Sampler.of(model, "mc_predict")
-    if not any(sampler.stochastic().values()):
-        raise _nothing_stochastic(sampler, "a stochastic layer with a rate above 0", "none")
+    if all(rate == 0 for rate in sampler.stochastic().values()):
+        raise nothing_stochastic("mc_predict", sampler, "a stochastic layer with a rate above 0", "none")
 
     parts, first_row, report = [], 0, Report()
     try:
@@ -117,11 +122,17 @@ def mc_predict(
             first_row += rows
             progress.add(1)
     except NothingStochastic:
-        raise _nothing_stochastic(sampler, "a stochastic layer that the model calls", "none") from None
+        raise nothing_stochastic(
+            "mc_predict", sampler, "a stochastic layer that the model calls", "none"
+        ) from None
+    except NotSampled as error:
+        raise not_sampled("mc_predict", error) from error.cause
     progress.close()
     prediction = _of_samples(parts, report, antithetic) if return_samples else _of_moments(parts, report)
     if not any(variance.any() for variance in keras.tree.flatten(prediction.variance)):
-        raise _nothing_stochastic(sampler, "noise that reaches the output", "a variance of 0 everywhere")
+        raise nothing_stochastic(
+            "mc_predict", sampler, "noise that reaches the output", "a variance of 0 everywhere"
+        )
     return prediction
 
 
@@ -186,14 +197,3 @@ def _method(report: Report) -> str:
 
 def _numpy(tensor: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(tensor))
-
-
-def _nothing_stochastic(sampler: Sampler, allowed: str, came: str) -> ValueError:
-    listed = ", ".join(f"{path} (rate {rate:g})" for path, rate in sampler.stochastic().items()) or "none"
-    return refusal(
-        "mc_predict",
-        "model",
-        f"a model with {allowed}",
-        Came(f"{came} (stochastic layers found: {listed})"),
-        "put a Dropout where noise was added in training",
-    )

@@ -8,6 +8,7 @@ layer's noise, drawn anew for each step.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -102,16 +103,31 @@ def call_with_noise(
         sequences = args[0] if args else kwargs["sequences"]
         masks = variational_masks(inner.cell, sequences, _counted(where))
         with using_masks(inner.cell, masks):
-            return proceed(*args, **{**kwargs, "training": True})
+            args, kwargs = with_training(layer, args, kwargs, True)
+            return proceed(*args, **kwargs)
     if isinstance(inner, _INSIDE):
         with supply(inner, _counted(where)):
             return proceed(*args, **kwargs)
     with supply(inner, None):
         # The layer itself hands its input on here, with the type and the mask that it gives its output.
-        x = proceed(*args, **{**kwargs, "training": False})
+        args, kwargs = with_training(layer, args, kwargs, False)
+        x = proceed(*args, **kwargs)
     y = add_noise(layer, x, where)
     set_mask(y, get_mask(x))
     return y
+
+
+def with_training(
+    layer: keras.layers.Layer, args: tuple, kwargs: dict[str, Any], training: bool
+) -> tuple[tuple, dict[str, Any]]:
+    """A call's arguments with `training` as it is given here, where the layer takes it."""
+    names = list(inspect.signature(layer.call).parameters)
+    if "training" not in names:
+        return args, kwargs
+    at = names.index("training")
+    if at < len(args):
+        return (*args[:at], training, *args[at + 1 :]), kwargs
+    return args, {**kwargs, "training": training}
 
 
 def _counted(where: Where) -> Uniform:

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg.uncertainty.entropy import are_probabilities, entropy
+from kerasreg._core.classes import are_probabilities
+from kerasreg.uncertainty.entropy import entropy
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,12 @@ class Prediction:
         samples: Every pass, of shape (passes, rows, ...), where it was asked for; else None.
         standard_error: The standard error of `mean`, of its shape.
         method: `"prefix"`: what no noise reaches was computed once for each batch. `"whole"`: every pass
-            computed all. `"exact"`: in closed form, without passes.
+            computed all. `"exact"`: in closed form, without passes. `"views"`: of augmented views.
         prefix: The layers that were computed once for each batch, a layer that holds others by itself alone.
         tail: The layers that every pass computed, the stochastic ones among them.
         variance_of: The variance's parts by source, where there are several.
+        votes: How many views each pixel was averaged over, of shape (rows, height, width), after
+            `tta_predict(dense=True)`; of an output without pixels, each row.
     """
 
     mean: Any
@@ -41,6 +44,7 @@ class Prediction:
     prefix: tuple[str, ...] = ()
     tail: tuple[str, ...] = ()
     variance_of: dict[str, Any] | None = None
+    votes: Any = None
     _mean_entropy: Any = field(default=None, repr=False)
 
     @property
@@ -73,7 +77,7 @@ class Prediction:
         """The prediction of one of several outputs, by its name or number."""
         if not isinstance(self.mean, dict | list | tuple):
             raise KeyError(f"The model has one output, got {key!r}; use the prediction itself.")
-        figures = ("mean", "variance", "samples", "standard_error", "_mean_entropy")
+        figures = ("mean", "variance", "samples", "standard_error", "votes", "_mean_entropy")
         of_one = {name: getattr(self, name)[key] for name in figures if getattr(self, name) is not None}
         parts = self.variance_of and {source: part[key] for source, part in self.variance_of.items()}
         return replace(self, **of_one, variance_of=parts)

@@ -36,7 +36,10 @@ _FOREIGN = tuple(
 def is_builtin(operation: keras.Operation) -> bool:
     """Whether what happens in a call is Keras' or kerasreg's own code."""
     home = type(operation).call.__module__.partition(".")[0]
-    return home in ("keras", "kerasreg") and not isinstance(operation, _FOREIGN)
+    if home not in ("keras", "kerasreg") or isinstance(operation, _FOREIGN):
+        return False
+    # The one wrapper that runs its layer's code without calling the layer.
+    return not isinstance(operation, keras.layers.TimeDistributed) or is_builtin(operation.layer)
 
 
 def is_graph(operation: keras.Operation) -> bool:

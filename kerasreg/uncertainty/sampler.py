@@ -6,7 +6,7 @@ import inspect
 import operator
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -21,11 +21,14 @@ from kerasreg._core.interception import intercept
 from kerasreg._core.paths import layer_paths
 from kerasreg._core.private import sublayers
 from kerasreg._core.pure_call import compile_pure, fresh_state
+from kerasreg._core.random_draws import intercept_draws
 from kerasreg._core.tensors import wide_dtype
-from kerasreg.uncertainty.graph_cut import Call, Recording, Replay
+from kerasreg.uncertainty.graph_cut import Call, Noise, Recording, Replay
 from kerasreg.uncertainty.moments import STRIDE
-from kerasreg.uncertainty.noise import add_noise, adds_to_its_input, strength
+from kerasreg.uncertainty.noise import add_noise
+from kerasreg.uncertainty.own_noise import NotSampled, Sources, foreign_draw
 from kerasreg.uncertainty.passes import Block, Passes
+from kerasreg.uncertainty.sources import how, rate_of, settings
 from kerasreg.uncertainty.tiles import tile
 
 # Room for this many calls of one layer before two layers would share their random numbers.
@@ -82,8 +85,9 @@ class Sampler:
         # Weak: what is kept for a model must not keep the model.
         self._model = weakref.ref(model)
         self._layers = list(_all_layers(model))
-        self._strengths = _strengths(self._layers)
-        self._noisy = {layer for layer, rate in self._strengths.items() if rate > 0}
+        self._settings = _settings(filter(how, self._layers))
+        self._own_settings = settings(model) if how(model) else None
+        self._noisy = {layer: how(layer) for layer in self._settings if rate_of(layer) != 0}
         self._paths = layer_paths(model)
         self._index = {layer: i for i, layer in enumerate(self._paths)}
         self._variables = list(model.variables)
@@ -96,11 +100,14 @@ class Sampler:
         """Whether this is still a sampler of the model."""
         layers = list(_all_layers(model))
         same = len(layers) == len(self._layers) and all(map(operator.is_, layers, self._layers))
-        return same and _strengths(layers) == self._strengths
+        own = None if self._own_settings is None else settings(model)
+        return same and own == self._own_settings and _settings(self._settings) == self._settings
 
-    def stochastic(self) -> dict[str, float]:
-        """Path and rate of every stochastic layer, reached or not."""
-        return {self._paths[layer]: rate for layer, rate in self._strengths.items()}
+    def stochastic(self) -> dict[str, float | None]:
+        """Path and rate of every stochastic layer, reached or not; None where only the layer knows it."""
+        rates = {self._paths[layer]: rate_of(layer) for layer in self._settings}
+        model = self._model()
+        return rates if self._own_settings is None else {**rates, model.name: rate_of(model)}
 
     def run(
         self, setup: Setup, x: Any, seed: int, first_row: int, rows: int, tolerance: float
@@ -112,7 +119,7 @@ class Sampler:
             function, report = self._function(borne)
             try:
                 found = function(x, numbers, limit)
-            except NothingStochastic:
+            except (NothingStochastic, NotSampled):
                 raise
             # A model may fail in the cut, or as a tile, in as many ways as there are models.
             except Exception as error:
@@ -135,8 +142,12 @@ class Sampler:
         """Everything that is computed for a batch; runs while it is compiled."""
         seed, first_row, real = numbers[0], numbers[1], numbers[2]
         rows = keras.tree.flatten(x)[0].shape[0]
-        recording = Recording(self._noisy, self._draw(Where(seed, 0, 0, first_row, rows)), x, rows)
+        found: dict[keras.layers.Layer, list[Any]] = {}
+        recording = Recording(self._noise(Where(seed, 0, 0, first_row, rows), found), x, rows)
         outputs = self._call(x, recording)
+        foreign = foreign_draw()
+        if foreign is not None:
+            raise NotSampled(f"an operation that draws from TensorFlow's own generators ({foreign})")
         if recording.draws == 0:
             raise NothingStochastic
         flat = [_wide(y) for y in keras.tree.flatten(outputs)]
@@ -153,9 +164,8 @@ class Sampler:
             """A block of passes of each output."""
             blocks = []
             for where in passes.places(seed, first, first_row, rows):
-                replay = Replay(
-                    recording if setup.cuts else None, self._noisy, self._draw(where), passes.tile, exact
-                )
+                noise = self._noise(where, found)
+                replay = Replay(recording if setup.cuts else None, noise, passes.tile, exact)
                 ys = keras.tree.flatten(self._call(x, replay))
                 blocks.append([(_by_pass(replay, y, y), _by_pass(replay, y, replay.variance(y))) for y in ys])
             return [tuple(map(_joined, zip(*parts, strict=True))) for parts in zip(*blocks, strict=True)]
@@ -174,25 +184,39 @@ class Sampler:
             side_by_side = tile(setup.samples, recording.rows, size, setup.antithetic, divides)
         return Passes(setup.samples, side_by_side, setup.antithetic)
 
-    def _call(self, x: Any, handler: Callable[..., Any]) -> Any:
+    def _call(self, x: Any, handler: Recording | Replay) -> Any:
         """A call of the model that sees nothing of the calls before."""
-        with fresh_state(self._variables), intercept(handler, operations=True):
+        drawing = intercept_draws(handler.own.draw)
+        with fresh_state(self._variables), drawing, intercept(handler, operations=True):
             return self._model()(x, **self._arguments)
 
-    def _draw(self, where: Where) -> Callable[..., Any]:
+    def _noise(self, where: Where, found: dict[keras.layers.Layer, list[Any]]) -> Noise:
+        def place(layer: keras.layers.Layer, number: int) -> Where:
+            # The model itself, and what it does not count among its layers, come last.
+            return replace(where, stream=self._index.get(layer, len(self._index)) * _CALLS + number)
+
         def draw(layer: keras.layers.Layer, number: int, x: Any) -> Any:
             # Rows that are no multiple of the batch's are counted by themselves.
             known = x.shape[0] is None or x.shape[0] % (where.samples * where.rows) == 0
-            stream = self._index[layer] * _CALLS + number
-            return add_noise(layer, x, replace(where, stream=stream, rows=where.rows if known else None))
+            return add_noise(layer, x, replace(place(layer, number), rows=where.rows if known else None))
 
-        return draw
+        return Noise(self._sources(), draw, place, found, partial(fresh_state, self._variables))
+
+    def _sources(self) -> Sources:
+        found = Sources(names=lambda layer: self._paths.get(layer, layer.name))
+        for layer, way in self._noisy.items():
+            getattr(found, way).add(layer)
+        if self._own_settings is not None:
+            found.drawn.add(self._model())
+        return found
 
     def _named(self, recording: Recording, cut: bool, tiled: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The paths of what is computed once, and of what is computed in each pass."""
-        prefix, tail = {}, dict.fromkeys(self._paths[layer] for layer in recording.drawn_layers)
+        model = self._model()
+        drawn = (self._paths.get(layer, layer.name) for layer in recording.drawn_layers if layer is not model)
+        prefix, tail = {}, dict.fromkeys(drawn)
         for call in recording.calls:
-            if call.operation is not self._model():
+            if call.operation is not model:
                 # Several passes go through a layer as one batch, what it calls itself among it.
                 part = prefix if cut and call.clean and not (tiled and call.inside) else tail
                 part[self._paths.get(call.operation, call.operation.name)] = None
@@ -232,5 +256,5 @@ def _all_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
         yield from _all_layers(child)
 
 
-def _strengths(layers: list[keras.layers.Layer]) -> dict[keras.layers.Layer, float]:
-    return {layer: strength(layer) for layer in layers if adds_to_its_input(layer)}
+def _settings(layers: Iterable[keras.layers.Layer]) -> dict[keras.layers.Layer, Any]:
+    return {layer: settings(layer) for layer in layers}

@@ -1,6 +1,9 @@
 """mc_predict: right moments, the same samples whatever the batching, and a model left untouched."""
 
 import gc
+import os
+import subprocess
+import sys
 import weakref
 
 import keras
@@ -8,6 +11,8 @@ import numpy as np
 import pytest
 
 import kerasreg as kr
+from kerasreg._core.pure_call import compile_pure
+from kerasreg.uncertainty import sampler
 
 L = keras.layers
 
@@ -174,6 +179,44 @@ def test_other_noise_has_keras_moments(layer):
     assert abs(ours.mean() - keras_own.mean()) < 0.01
     assert ours.var() == pytest.approx(keras_own.var(), rel=0.02)
     assert ours.var(axis=0).mean() == pytest.approx(keras_own.var(axis=0).mean(), rel=0.03)
+
+
+THREADED = """
+import sys
+if sys.argv[1] == "tensorflow":
+    import tensorflow as tf
+    tf.config.threading.set_intra_op_parallelism_threads(3)
+from test_mc_predict import of_many_numbers, np
+np.save(sys.argv[2], of_many_numbers())
+"""
+
+
+def of_many_numbers():
+    """More than one thread takes on."""
+    model = keras.Sequential([keras.Input((512,)), L.Dropout(0.5), L.GaussianDropout(0.1)])
+    return kr.mc_predict(model, np.ones((300, 512)), 4, 300, seed=1, return_samples=True).samples
+
+
+def test_the_same_seed_gives_the_same_samples_whatever_the_number_of_threads(tmp_path):
+    alone = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    here, backend = os.path.dirname(__file__), keras.backend.backend()
+    path = os.pathsep.join([here, *sys.path])
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path, "XLA_FLAGS": alone}
+    command = [sys.executable, "-c", THREADED, backend, str(tmp_path / "threaded.npy")]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "threaded.npy"), of_many_numbers())
+
+
+def test_one_compiled_call_for_each_batch(x, monkeypatch):
+    calls = []
+
+    def counted(model, function):
+        compiled = compile_pure(model, function)
+        return lambda *args: calls.append(args) or compiled(*args)
+
+    monkeypatch.setattr(sampler, "compile_pure", counted)
+    kr.mc_predict(linear_head(), x, samples=300, batch_size=4)
+    assert len(calls) == 4
 
 
 def test_tolerance_stops_row_by_row(x):
@@ -514,7 +557,7 @@ def unreached():
             "off (rate 0)",
         ),
         (unreached, "idle (rate 0.5)"),
-        (own_noise, "none"),
+        (own_noise, "own (rate 0.5)"),
         (
             lambda: keras.Sequential(
                 [keras.Input((20,)), L.Dropout(0.5, name="cut"), L.Dense(2, kernel_initializer="zeros")]
