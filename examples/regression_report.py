@@ -120,10 +120,10 @@ def draw(content: dict[str, Any], published: Published, path: Path) -> None:
     axes = panels[1][1]
     axes.bar(range(1, 6), error, color="C1", width=0.7)
     for i, (of_passes, height) in enumerate(zip(std, error, strict=True), 1):
-        axes.text(i, height, f"{of_passes:.2f}", ha="center", va="bottom", fontsize=9)
-    axes.set(xlabel="fifths of the test rows, by the passes' standard deviation (above)")
+        axes.text(i, height, f"sd {of_passes:.2f}", ha="center", va="bottom", fontsize=9)
+    axes.set(xlabel="fifths of all test rows, from agreeing to disagreeing passes")
     axes.set(ylabel="RMSE in 1000 $", ylim=(0, 1.12 * error.max()))
-    axes.set_title("the error grows where the passes disagree", fontsize=10)
+    axes.set_title("error, and standard deviation over the passes", fontsize=10)
     figure.savefig(path, dpi=90)
 
 
@@ -153,7 +153,7 @@ def _draw_prices(axes: Any, record: dict[str, Any]) -> None:
     whole = np.sqrt(std**2 + 1 / record["tau"])
     places = np.arange(1, len(order) + 1)
     axes.fill_between(
-        places, mean - 2 * whole, mean + 2 * whole, color="C0", alpha=0.2, lw=0, label="and noise, 2 sd"
+        places, mean - 2 * whole, mean + 2 * whole, color="C0", alpha=0.2, lw=0, label="with the noise, 2 sd"
     )
     axes.fill_between(
         places, mean - 2 * std, mean + 2 * std, color="C1", alpha=0.55, lw=0, label="of the passes, 2 sd"
