@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kerasreg.batch_norm import fold_batch_norm, freeze_batch_norm, reestimate
     from kerasreg.diagnostics import check
     from kerasreg.initialization import calibrate
-    from kerasreg.regularization import regularize
+    from kerasreg.regularization import decay_exclusions, regularize
     from kerasreg.uncertainty import mc_predict
 
 __version__ = "0.1.0"
@@ -42,6 +42,7 @@ _LAZY_NAMESPACES = (
 _LAZY_VERBS = {
     "calibrate": "kerasreg.initialization",
     "check": "kerasreg.diagnostics",
+    "decay_exclusions": "kerasreg.regularization",
     "fold_batch_norm": "kerasreg.batch_norm",
     "freeze_batch_norm": "kerasreg.batch_norm",
     "mc_predict": "kerasreg.uncertainty",
@@ -57,6 +58,7 @@ __all__ = [
     "check",
     "constraints",
     "datasets",
+    "decay_exclusions",
     "diagnostics",
     "fold_batch_norm",
     "freeze_batch_norm",

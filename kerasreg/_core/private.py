@@ -110,3 +110,8 @@ def track_counter(layer: keras.layers.Layer, counter: Any) -> None:
     `Layer._seed_generators` is Keras' list of such state; setting an attribute is refused after `build`.
     """
     layer._seed_generators.append(counter)
+
+
+def built_for(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable] | None:
+    """The weights that a built optimizer trains, in its order (`_trainable_variables`), or None."""
+    return list(optimizer._trainable_variables) if optimizer.built else None
