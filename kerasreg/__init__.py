@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kerasreg.batch_norm import fold_batch_norm, freeze_batch_norm, reestimate
     from kerasreg.diagnostics import check
     from kerasreg.initialization import calibrate
-    from kerasreg.regularization import regularize
+    from kerasreg.regularization import decay_exclusions, regularize
     from kerasreg.sparsity import shrink
     from kerasreg.uncertainty import mc_predict, tta_predict
 
@@ -45,6 +45,7 @@ _LAZY_NAMESPACES = (
 _LAZY_VERBS = {
     "calibrate": "kerasreg.initialization",
     "check": "kerasreg.diagnostics",
+    "decay_exclusions": "kerasreg.regularization",
     "fold_batch_norm": "kerasreg.batch_norm",
     "freeze_batch_norm": "kerasreg.batch_norm",
     "mc_predict": "kerasreg.uncertainty",
@@ -62,6 +63,7 @@ __all__ = [
     "check",
     "constraints",
     "datasets",
+    "decay_exclusions",
     "diagnostics",
     "fold_batch_norm",
     "freeze_batch_norm",

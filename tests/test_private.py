@@ -304,3 +304,15 @@ def test_learning_rate_at_is_that_of_the_step():
     assert float(private.learning_rate_at(keras.optimizers.SGD(decay), 1)) == 0.5
     assert float(private.learning_rate_at(keras.optimizers.SGD(decay), 2)) == 0.25
     assert float(private.learning_rate_at(keras.optimizers.SGD(0.125), 2)) == 0.125
+
+
+def test_built_for_tells_what_an_optimizer_trains_and_exclusions_are_taken_then():
+    optimizer = keras.optimizers.SGD(0.5, weight_decay=1.0)
+    assert private.built_for(optimizer) is None
+    weights = [keras.Variable([1.0]), keras.Variable([1.0])]
+    optimizer.build(weights)
+    assert [id(weight) for weight in private.built_for(optimizer)] == [id(weight) for weight in weights]
+    # Its docstring says that it has to come before `build`; all versions so far take it later too.
+    optimizer.exclude_from_weight_decay(var_list=weights[:1])
+    optimizer.apply([keras.ops.zeros((1,))] * 2)
+    assert [float(array(weight.value)[0]) for weight in weights] == [1.0, 0.5]

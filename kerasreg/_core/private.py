@@ -194,3 +194,8 @@ def learning_rate_at(optimizer: keras.optimizers.Optimizer, step: Any) -> Any:
     """
     rate = optimizer._learning_rate
     return rate(step) if isinstance(rate, _RATE_SCHEDULE) else optimizer.learning_rate
+
+
+def built_for(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable] | None:
+    """The weights that a built optimizer trains, in its order (`_trainable_variables`), or None."""
+    return list(optimizer._trainable_variables) if optimizer.built else None

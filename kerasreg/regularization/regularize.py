@@ -13,6 +13,7 @@ import keras
 from kerasreg._core.arguments import Came, refusal
 from kerasreg._core.private import own_weights
 from kerasreg._core.sublayers import with_sublayers
+from kerasreg.regularization.compiled_steps import compile_steps_anew, take_weights_back
 from kerasreg.regularization.contradictions import check_together
 from kerasreg.regularization.patterns import asks_for, listing, matcher, names, nothing_fits, shown
 from kerasreg.regularization.weights import Weight, carriers, model_weights
@@ -71,7 +72,7 @@ def regularize(model: keras.Model, rules: Mapping[str | Pattern[str], Any]) -> k
         >>> [float(loss) for loss in kr.regularize(model, {"*": kr.regularizers.L2(0.5)}).losses]
         [12.5]
     """
-    _sync(model)
+    take_weights_back(model)
     weights = model_weights(_OWNER, model)
     chosen = _chosen(rules, weights)
     _warn_of_what_is_lost(rules, weights, chosen)
@@ -88,9 +89,7 @@ def regularize(model: keras.Model, rules: Mapping[str | Pattern[str], Any]) -> k
             weight.variable.regularizer = chosen.get(id(weight.variable))
     for layer in carriers(model):
         _have_it_saved(layer, before)
-    for layer in with_sublayers(model):
-        if isinstance(layer, keras.Model):
-            _compile_steps_anew(layer)
+    compile_steps_anew(model)
     return model
 
 
@@ -188,7 +187,7 @@ def _have_it_saved(layer: keras.layers.Layer, before: set[int]) -> None:
 
 
 def _told_by_arguments(layer: keras.layers.Layer, held: list[keras.Variable], before: set[int]) -> bool:
-    """Set a layer's own `kernel_regularizer` and the like, where Keras or we wrote it; whether that is all."""
+    """Set a layer's own `kernel_regularizer` and the like where Keras or we wrote it; is that all?"""
     if type(layer).__module__.partition(".")[0] not in _OURS:
         return False
     arguments: dict[int, str] = {}
@@ -214,16 +213,3 @@ def _argument(layer: keras.layers.Layer, name: str) -> str | None:
     stems = [name, name.removesuffix("_kernel"), *(["depthwise"] if name == "kernel" else [])]
     arguments = (f"{stem}_regularizer" for stem in stems)
     return next((argument for argument in arguments if hasattr(layer, argument)), None)
-
-
-def _sync(model: Any) -> None:
-    # In the middle of an epoch JAX's trainer has the weights.
-    if isinstance(model, keras.Model) and hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()
-
-
-def _compile_steps_anew(model: keras.Model) -> None:
-    # At once: in a running `fit` nobody else would.
-    for step in ("train", "test"):
-        if getattr(model, f"{step}_function") is not None:
-            getattr(model, f"make_{step}_function")(force=True)

@@ -22,14 +22,18 @@ class Weight:
         variable: The Keras variable.
         path: Where it is, from the model's children down: `block/dense/kernel`.
         owner: The layer that made it.
-        trained: Whether its layer made it for the optimizer, frozen or not, and has no penalty of its own for
-            it; moving averages and learned dropout rates are not.
+        made_to_train: Whether its layer made it for the optimizer, frozen or not; moving averages are not.
     """
 
     variable: keras.Variable
     path: str
     owner: keras.layers.Layer
-    trained: bool
+    made_to_train: bool
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is made to train, without a penalty that is a part of its layer."""
+        return self.made_to_train and not is_layers_own(self.variable)
 
     @property
     def name(self) -> str:
@@ -57,8 +61,7 @@ def model_weights(owner: str, model: Any) -> list[Weight]:
         for variables, made in ((own_weights(layer), True), (own_statistics(layer), False)):
             for variable in variables:
                 full = f"{path}/{variable.name}" if path else variable.name
-                trained = made and not is_layers_own(variable)
-                found.setdefault(id(variable), Weight(variable, full, layer, trained))
+                found.setdefault(id(variable), Weight(variable, full, layer, made))
     if not found:
         came = Came(f"'{model.name}', which has none")
         raise refusal(owner, "model", "a model with weights", came, "build all of its layers first")

@@ -1,6 +1,6 @@
 """Penalties R(W) on weights: L = data loss + lambda R(W)."""
 
-from kerasreg.regularizers import carrier  # noqa: F401 - registers what saved models name
+from kerasreg.regularizers import carrier, decay_carrier  # noqa: F401 - registers what saved models name
 from kerasreg.regularizers.group_lasso import GroupLasso
 from kerasreg.regularizers.norms import L1, L2, ElasticNet
 from kerasreg.regularizers.orthogonal import Orthogonal
