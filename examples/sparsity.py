@@ -228,9 +228,8 @@ def draw(rows: list[dict[str, Any]], paths: list[dict[str, Any]], file: Path) ->
     panels[0].set_ylabel("weight")
     handles, labels = panels[0].get_legend_handles_labels()
     order = np.argsort(labels)
-    panels[0].legend(
-        [handles[i] for i in order], [labels[i] for i in order], fontsize=8, frameon=False, loc="lower left"
-    )
+    names, lines = [labels[i] for i in order], [handles[i] for i in order]
+    figure.legend(lines, names, loc="outside lower left", ncols=6, fontsize=8, frameon=False)
     floor = 1e-6
     for i, row in enumerate(rows):
         sizes = np.sort(row["largest weight of each input"])[::-1]
