@@ -143,7 +143,8 @@ class OwnNoise:
         if self._trying is not None:
             if self._depth == len(self._frames):
                 self._trying.append(_first_size(name, arguments))
-            return original(**arguments)
+            # Nothing of it is used; without a generator, JAX would not draw at all.
+            return original(**{**arguments, "seed": 0})
         frame = self._frames[-1] if self._frames else None
         seed = arguments["seed"]
         if frame is None or not frame.draws:
