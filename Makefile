@@ -1,6 +1,8 @@
 # Two commands from a bare machine: `make demo` and `make test`. The rest is for those who change the code.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes, each with the half of the tests that lie together; who is done first takes over.
+TWO_AT_ONCE := -n 2 --dist worksteal
 
 .PHONY: demo test test-jax test-oldest lint format clean
 
@@ -8,14 +10,11 @@ demo: .venv/.demo
 	$(BIN)/python examples/quickstart.py
 
 test: .venv/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO_AT_ONCE)
 
 # kr.augment and kr.datasets are TensorFlow's whatever the backend: `test` has shown what they do.
-# A test compiles much and runs it once: so little is optimised, and what was compiled is kept for the next run.
 test-jax: .venv/.jax
-	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
-	JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.venv/jax-cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
-	$(BIN)/python -m pytest --ignore=tests/augment --ignore=tests/datasets
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(TWO_AT_ONCE) --ignore=tests/augment --ignore=tests/datasets
 
 lint: .venv/.lint
 	$(BIN)/ruff check .
@@ -27,7 +26,7 @@ format: .venv/.lint
 
 # The lower bounds of setup.cfg, in an environment of their own; needs Python 3.11 or 3.12.
 test-oldest: .venv-oldest/.test
-	.venv-oldest/bin/python -m pytest
+	.venv-oldest/bin/python -m pytest $(TWO_AT_ONCE)
 
 clean:
 	rm -rf .venv .venv-oldest build dist *.egg-info

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -330,17 +332,60 @@ def depth_of_depthwise() -> list[dict[str, Any]]:
     return rows
 
 
+def prediction() -> list[dict[str, Any]]:
+    """Predicted against measured variance of a Dense layer on white input, the worst of ten draws."""
+    rows = []
+    for name in ("he_normal", "glorot_uniform", "lecun_normal", "orthogonal"):
+        ratios = []
+        for seed in range(10):
+            keras.utils.set_random_seed(seed)
+            model = keras.Sequential([keras.Input((256,)), L.Dense(256, kernel_initializer=name)])
+            x = np.random.default_rng(seed).normal(size=(512, 256)).astype("float32")
+            row = kr.check(model, x).figures.kernels[0]
+            ratios.append((row.predicted_rms / row.output_rms) ** 2)
+        worst = max(ratios, key=lambda ratio: abs(ratio - 1.0))
+        rows.append({"Dense(256), weights": name, "predicted / measured": worst, "goal": "0.9 to 1.1"})
+    return rows
+
+
+def zoo() -> list[dict[str, Any]]:
+    """The sick and the healthy models of the tests: how many a check tells right."""
+    folder = Path(__file__).parents[1] / "tests"
+    sys.path.insert(0, str(folder))
+    try:
+        from model_zoo import FAULTS, HEALTHY, SICK
+    finally:
+        sys.path.remove(str(folder))
+    counts = dict.fromkeys(("found", "peace"), 0)
+    for zoo in (SICK, HEALTHY):
+        for make in zoo.values():
+            keras.utils.set_random_seed(0)
+            case = make()
+            said = {(finding.code, finding.layer) for finding in kr.check(case.model, case.x).findings}
+            counts["found" if case.findings else "peace"] += said == case.findings
+    codes = [code for faults in FAULTS.values() for code, _ in faults]
+    fewest = min(codes.count(code) for code in codes)
+    return [
+        {"models": "sick", "told right": counts["found"], "of": len(SICK), "goal": "all of 24 or more"},
+        {"models": "healthy", "told right": counts["peace"], "of": len(HEALTHY), "goal": "all of 16 or more"},
+        {"models": "sick, for each code", "told right": fewest, "of": fewest, "goal": "2 or more"},
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="of each timing")
-    parser.add_argument("--only", choices=["exactness", "speed"], default=None)
+    parser.add_argument("--only", choices=["exactness", "check", "speed"], default=None)
     args = parser.parse_args()
     backend = keras.backend.backend()
     suffix = "" if backend == "tensorflow" else f"_{backend}"
-    if args.only != "speed":
+    if args.only in (None, "exactness"):
         publish(f"calibrate_exactness{suffix}", [*exactness(), *exactness("float16")], backend=backend)
         publish(f"calibrate_depthwise{suffix}", depth_of_depthwise(), backend=backend)
-    if args.only != "exactness":
+    if args.only in (None, "check"):
+        publish(f"check_prediction{suffix}", prediction(), backend=backend)
+        publish(f"check_zoo{suffix}", zoo(), backend=backend)
+    if args.only in (None, "speed"):
         publish(f"calibrate_speed{suffix}", speed(args.rounds), backend=backend, rounds=args.rounds)
         publish(f"check_cost{suffix}", check_cost(args.rounds), backend=backend)
 

@@ -1,6 +1,6 @@
 """Thirty layers under eight initialisations: the signal through depth, the gradient back, and who learns.
 
-python examples/initialization.py            about three minutes
+python examples/initialization.py            about six minutes
 python examples/initialization.py --quick    does it run?
 """
 
@@ -19,6 +19,8 @@ import numpy as np
 import kerasreg as kr
 
 RESULTS = Path(__file__).parent / "results"
+# He and Calibrated are the same weights for a ReLU: one is dashed, so that both are seen.
+STYLES = {"calibrate": {"lw": 2.6, "alpha": 0.8}, "He": {"lw": 2.2}, "Calibrated": {"lw": 1.4, "ls": "--"}}
 LABELS = {
     "zeros": "zeros",
     "constant": "constant 0.05",
@@ -108,9 +110,20 @@ def study(name: str, activation: str, data: Any, args: argparse.Namespace) -> di
         "activation": activation,
         "signal": [row.output_rms for row in rows],
         "gradient": [row.gradient for row in rows],
-        "findings": sorted({f"{finding.code} in {finding.layer}" for finding in report.findings}),
+        "findings": list(dict.fromkeys(f"{found.code} in {found.layer}" for found in report.findings)),
         "accuracies": accuracies,
     }
+
+
+def summary(findings: list[str]) -> list[str]:
+    """One entry for each code: the first layer, and how many more."""
+    layers: dict[str, list[str]] = {}
+    for code, layer in (finding.split(" in ") for finding in findings):
+        layers.setdefault(code, []).append(layer)
+    return [
+        f"{code} in {found[0]}" + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+        for code, found in layers.items()
+    ]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -120,7 +133,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         mean, spread = np.mean(row["accuracies"]), np.std(row["accuracies"])
         ends = (row["signal"][0], row["signal"][-1], row["gradient"][0], row["gradient"][-1])
-        said = ", ".join(row["findings"]) or "-"
+        said = ", ".join(summary(row["findings"])) or "-"
         cells.append(
             (
                 row["activation"],
@@ -165,11 +178,11 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     panels = figure.subplots(len(activations), 2, squeeze=False, sharex=True)
     for line, activation in zip(panels, activations, strict=True):
         for i, row in enumerate(r for r in rows if r["activation"] == activation):
-            style = {"color": f"C{i}", "lw": 2.2 if row["initialisation"] == "calibrate" else 1.3}
+            style = {"color": f"C{i}", **STYLES.get(row["initialisation"], {"lw": 1.3})}
             places = range(1, len(row["signal"]) + 1)
             for panel, key in zip(line, ("signal", "gradient"), strict=True):
                 values = [v if v and math.isfinite(v) else math.nan for v in row[key]]
-                panel.plot(places, values, ".-", ms=4, label=row["initialisation"], **style)
+                panel.plot(places, values, marker=".", ms=4, label=row["initialisation"], **style)
         line[0].set_ylabel(f"{activation}: RMS of the sums")
         line[1].set_ylabel("norm of the gradient")
         for panel in line:
@@ -178,6 +191,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             low, high = panel.get_ylim()
             panel.set_ylim(max(low, 1e-16), min(high, 1e16))
             panel.grid(alpha=0.25)
+        note(line, [r for r in rows if r["activation"] == activation])
     panels[0][0].set_title("forward, before training", fontsize=10)
     panels[0][1].set_title("backward, before training", fontsize=10)
     for panel in panels[-1]:
@@ -185,6 +199,15 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=8, frameon=False, fontsize=8)
     figure.savefig(path, dpi=90)
+
+
+def note(line: Any, rows: list[dict[str, Any]]) -> None:
+    """Say what a logarithm cannot show."""
+    for panel, key, y in zip(line, ("signal", "gradient"), (0.06, 0.5), strict=True):
+        zero = [row["initialisation"] for row in rows if not any(row[key])]
+        lost = [row["initialisation"] for row in rows if not any(map(math.isfinite, row[key]))]
+        told = [f"{', '.join(names)}: {what}" for names, what in ((zero, "0"), (lost, "infinite")) if names]
+        panel.text(0.98, y, "\n".join(told), transform=panel.transAxes, ha="right", va="center", fontsize=8)
 
 
 def main() -> None:

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
         diagnostics,
         initialization,
         regularization,
+        sparsity,
         uncertainty,
     )
     from kerasreg.batch_norm import fold_batch_norm, freeze_batch_norm, reestimate
     from kerasreg.diagnostics import check
     from kerasreg.initialization import calibrate
     from kerasreg.regularization import regularize
+    from kerasreg.sparsity import shrink
     from kerasreg.uncertainty import mc_predict, tta_predict
 
 __version__ = "0.1.0"
@@ -37,6 +39,7 @@ _LAZY_NAMESPACES = (
     "diagnostics",
     "initialization",
     "regularization",
+    "sparsity",
     "uncertainty",
 )
 _LAZY_VERBS = {
@@ -47,6 +50,7 @@ _LAZY_VERBS = {
     "mc_predict": "kerasreg.uncertainty",
     "reestimate": "kerasreg.batch_norm",
     "regularize": "kerasreg.regularization",
+    "shrink": "kerasreg.sparsity",
     "tta_predict": "kerasreg.uncertainty",
 }
 
@@ -71,6 +75,8 @@ __all__ = [
     "regularization",
     "regularize",
     "regularizers",
+    "shrink",
+    "sparsity",
     "tta_predict",
     "uncertainty",
 ]

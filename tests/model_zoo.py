@@ -19,6 +19,8 @@ I = keras.initializers  # noqa: E741
 
 SICK: dict[str, Callable[[], Case]] = {}
 HEALTHY: dict[str, Callable[[], Case]] = {}
+# What is wrong with each sick one, without making it.
+FAULTS: dict[str, frozenset[tuple[str, str]]] = {}
 
 
 @dataclass
@@ -84,11 +86,14 @@ def sick(code, layer, *more):
     """Enter a function that makes (model, (x, y)) among the sick ones."""
 
     def enter(make):
+        faults = frozenset({(code, layer), *more})
+
         def case():
             model, (x, y) = make()
-            return Case(model, x, y, frozenset({(code, layer), *more}))
+            return Case(model, x, y, faults)
 
         SICK[make.__name__] = case
+        FAULTS[make.__name__] = faults
         return case
 
     return enter
@@ -405,6 +410,18 @@ def depthwise_with_batch_norm():
         layers += [L.DepthwiseConv2D(3, padding="same", use_bias=False), L.BatchNormalization(), L.ReLU(6.0)]
         layers += [L.Conv2D(16, 1, use_bias=False), L.BatchNormalization(), L.ReLU(6.0)]
     return cnn(layers), images()
+
+
+@healthy
+def strided_depthwise_under_he_of_the_fan_out():
+    # As the EfficientNets are made.
+    he = I.VarianceScaling(2.0, "fan_out", "truncated_normal")
+    first = conv("c0", filters=16)
+    deep = L.DepthwiseConv2D(3, strides=2, padding="same", use_bias=False, depthwise_initializer=he.clone())
+    last = conv("c1", he.clone(), strides=2, activation=None)
+    return cnn(
+        [first, deep, L.BatchNormalization(), L.ReLU(), last, L.BatchNormalization(), L.ReLU()]
+    ), images()
 
 
 @healthy

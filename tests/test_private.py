@@ -151,6 +151,19 @@ def test_is_augmentation_knows_keras_layers_and_users_on_their_base():
         assert not private.is_augmentation(layer)
 
 
+def test_an_error_of_the_kind_that_is_passed_on_is_the_same_outside_of_a_layer():
+    error = private.PassedOn("as it is")
+
+    class Raising(keras.layers.Layer):
+        def call(self, x):
+            raise error
+
+    with pytest.raises(private.PassedOn) as caught:
+        Raising()(np.ones(2))
+    assert caught.value is error
+    assert str(error) == "as it is"
+
+
 def test_trace_state_tells_a_loop_from_what_is_around_it():
     states = []
 

@@ -27,7 +27,7 @@ ROWS = (
         "augment",
         "datasets",
     },
-    {"batch_norm", "diagnostics", "initialization", "regularization"},
+    {"batch_norm", "diagnostics", "initialization", "regularization", "sparsity"},
     {"callbacks", "uncertainty"},
     {"__init__"},
 )

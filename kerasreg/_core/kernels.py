@@ -121,6 +121,8 @@ def calibrated_call(kernel: Kernel) -> str:
 
     >>> calibrated_call(kernels_of(keras.layers.DepthwiseConv2D(3, activation="tanh"))[0])
     "kr.initializers.Calibrated('tanh', kind='depthwise')"
+    >>> calibrated_call(kernels_of(keras.layers.EinsumDense("abc,cde->abde", (None, 2, 8)))[0])
+    "kr.initializers.Calibrated('relu', input_axes=(0,))"
     """
     name = getattr(getattr(kernel.layer, "activation", None), "__name__", "linear")
     # Of a layer without an activation of its own, a rectifier is what most often follows.
@@ -128,7 +130,17 @@ def calibrated_call(kernel: Kernel) -> str:
     kind = "" if kernel.kind == "dense" else f", kind={kernel.kind!r}"
     steps = "" if set(_tuple(kernel.strides)) == {1} else f", strides={kernel.strides}"
     groups = "" if kernel.groups == 1 else f", groups={kernel.groups}"
-    return f"kr.initializers.Calibrated({name!r}{kind}{groups}{steps})"
+    return f"kr.initializers.Calibrated({name!r}{kind}{groups}{steps}{_einsum_arguments(kernel)})"
+
+
+def _einsum_arguments(kernel: Kernel) -> str:
+    """What an `EinsumDense` has to say where it sums over other axes than all but its kernel's last."""
+    if kernel.input_axes is None:
+        return ""
+    summed, shared = kernel.input_axes, kernel.batch_axes
+    if not shared and summed == tuple(range(len(summed))) and kernel.output_axes == (len(summed),):
+        return ""
+    return f", input_axes={summed}" + (f", batch_axes={shared}" if shared else "")
 
 
 def _tuple(value: tuple[int, ...] | int) -> tuple[int, ...]:

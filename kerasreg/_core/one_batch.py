@@ -9,6 +9,7 @@ import numpy as np
 
 from kerasreg._core.arguments import Came, refusal
 from kerasreg._core.batches import is_tf_dataset
+from kerasreg._core.tensors import shape_fits
 
 FEWEST_ROWS = 2
 
@@ -37,6 +38,32 @@ def one_batch(owner: str, x: Any, y: Any = None) -> tuple[Any, Any]:
         if len(rows) > 1:
             raise refusal(owner, "y", "targets with a row for each row of x", Came(f"{sorted(rows)} rows"))
     return x, y
+
+
+def check_fits(owner: str, model: keras.Model, x: Any) -> None:
+    """Refuse inputs that a model with known inputs cannot take.
+
+    Raises:
+        ValueError: If the number of inputs or a known size is another one.
+    """
+    wanted = getattr(model, "inputs", None)
+    if not wanted:
+        return
+    given, shapes = keras.tree.flatten(x), [tuple(tensor.shape) for tensor in wanted]
+    if len(given) == 1 or not isinstance(x, dict):
+        fit = len(given) == len(shapes) and all(map(_fits, (leaf.shape for leaf in given), shapes))
+    else:  # by name; more than the model asks for does no harm
+        fit = len(given) >= len(shapes)
+    if not fit:
+        allowed = f"of the shapes of the model's inputs, {shapes}"
+        raise refusal(owner, "x", allowed, Came(f"shapes {[tuple(leaf.shape) for leaf in given]}"))
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    # Keras adds or takes away a last axis of one.
+    if len(shape) != len(wanted):
+        return abs(len(shape) - len(wanted)) == 1 and 1 in (*shape[-1:], *wanted[-1:])
+    return shape_fits(shape[1:], wanted[1:])
 
 
 def _arrays(owner: str, argument: str, value: Any) -> Any:

@@ -145,6 +145,16 @@ def is_augmentation(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, base.BaseImagePreprocessingLayer)
 
 
+class PassedOn(Exception):
+    """An error that a layer call hands on as it is.
+
+    Keras makes another of every error, with the call's arguments in its words, unless it is marked as one
+    that has them (`_keras_call_info_injected`).
+    """
+
+    _keras_call_info_injected = True
+
+
 def trace_state() -> Any:
     """Something that is equal for two moments in one trace, and not inside a loop or branch of it.
 

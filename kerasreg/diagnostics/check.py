@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from kerasreg._core.arguments import Came, refusal
-from kerasreg._core.one_batch import one_batch
+from kerasreg._core.one_batch import check_fits, one_batch
 from kerasreg._core.paths import layer_paths
 from kerasreg.diagnostics.data_rules import judge_inputs, judge_norms
 from kerasreg.diagnostics.figures import (
@@ -82,6 +82,7 @@ def check(model: keras.Model, x: Any, y: Any = None) -> Report:
             "check", "model", "compiled where y is given", Came("no loss"), "call model.compile first"
         )
     data, targets = one_batch("check", x, y)
+    check_fits("check", model, data)
     if y is None:
         targets = None
     data = keras.tree.map_structure(_narrow, data)
@@ -136,7 +137,8 @@ def _figures(model: keras.Model, x: Any, y: Any) -> Figures:
                 gradients.get(key),
                 output=site.path in outputs,
                 branch_end=site.path in probe.ends,
-                frozen=not getattr(layer, site.kernel.attribute).trainable,
+                # Quantised and adapted layers have a tensor there.
+                frozen=not getattr(getattr(layer, site.kernel.attribute), "trainable", False),
             )
         )
     activations = [

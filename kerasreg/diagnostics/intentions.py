@@ -36,12 +36,15 @@ def variances(kernel: Kernel) -> tuple[float, float] | None:
     initializer = kernel.initializer
     if not isinstance(initializer, keras.initializers.VarianceScaling):
         return None
-    grouped = kernel.groups > 1 or max(_steps(kernel)) > 1
-    if kernel.kind not in ("depthwise", "transpose", "embedding") and not grouped:
+    if kernel.kind not in ("depthwise", "transpose", "embedding") and kernel.groups == 1:
         return None
     *window, first, last = kernel.variable.shape
     size = math.prod(window)
-    meant = _variance(initializer, *right_fans(kernel))
+    fan_in, fan_out = right_fans(kernel)
+    if kernel.kind in ("conv", "depthwise"):
+        # Nobody means a fan out that counts the strides: what they take from it, they take from the outputs.
+        fan_out *= math.prod(_steps(kernel, len(window)))
+    meant = _variance(initializer, fan_in, fan_out)
     given = _variance(initializer, size * first, size * last)
     return meant, given
 
@@ -51,5 +54,5 @@ def _variance(initializer: keras.initializers.VarianceScaling, fan_in: float, fa
     return initializer.scale / max(n, 1.0)
 
 
-def _steps(kernel: Kernel) -> tuple[int, ...]:
-    return (kernel.strides,) if isinstance(kernel.strides, int) else tuple(kernel.strides)
+def _steps(kernel: Kernel, rank: int) -> tuple[int, ...]:
+    return (kernel.strides,) * rank if isinstance(kernel.strides, int) else tuple(kernel.strides)

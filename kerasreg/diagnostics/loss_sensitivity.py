@@ -15,7 +15,7 @@ from keras import ops
 
 from kerasreg._core.arguments import Came, integer, number, refusal
 from kerasreg._core.kernels import kernels_of
-from kerasreg._core.one_batch import one_batch
+from kerasreg._core.one_batch import check_fits, one_batch
 from kerasreg._core.paths import layer_paths
 from kerasreg._core.pure_call import compile_pure
 
@@ -119,6 +119,7 @@ def loss_sensitivity(
         remedy = "build it, and call model.compile"
         raise refusal("loss_sensitivity", "model", "a built and compiled keras.Model", model, remedy)
     x, y = one_batch("loss_sensitivity", x, y)
+    check_fits("loss_sensitivity", model, x)
     if y is None:
         raise refusal("loss_sensitivity", "y", "the targets of the batch", y)
     filters = _filters(model)
@@ -146,7 +147,9 @@ def loss_sensitivity(
 def plot_loss_sensitivity(
     curves: Mapping[str, LossSensitivity | Sequence[LossSensitivity]], path: str | None = None
 ) -> Any:
-    """Draw the mean relative change of the loss over the size of the step, with its spread, for some models.
+    """Draw the mean relative change of the loss over the size of the step, for some models.
+
+    The band is where the middle 80 % of the steps lie.
 
     Args:
         curves: What `loss_sensitivity` gave for several scales, by name.
@@ -166,8 +169,8 @@ def plot_loss_sensitivity(
         points = [curve] if isinstance(curve, LossSensitivity) else list(curve)
         scales = [point.scale for point in points]
         panel.plot(scales, [point.mean for point in points], "o-", ms=4, color=f"C{i}", label=name)
-        low = [max(point.mean - point.std, 1e-3 * point.mean) for point in points]
-        panel.fill_between(scales, low, [p.mean + p.std for p in points], color=f"C{i}", alpha=0.15, lw=0)
+        low, high = np.transpose([np.quantile(point.changes, (0.1, 0.9)) for point in points])
+        panel.fill_between(scales, low, high, color=f"C{i}", alpha=0.18, lw=0)
     panel.set(
         xscale="log", yscale="log", xlabel="step / norm of the filter", ylabel="relative change of the loss"
     )

@@ -38,6 +38,7 @@ from kerasreg.diagnostics.sites import KernelFacts, Site
 _ACTIVATION_LAYERS = (keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
 # How many kernels are looked at for what they read of the data, feature by feature.
 FIRST = 4
+NOT_REACHED = "the batch never reached it"
 IN_A_LOOP = "it runs inside a loop or a rematerialised block, whose values cannot leave it"
 
 
@@ -177,6 +178,7 @@ class Probe:
         watcher = _Watcher(layer_paths(model), self._fresh)
         with intercept(watcher):
             outputs = model(x, **self._arguments)
+        watcher.name_the_rest()
         # Filled while tracing, read when the compiled call has come back.
         self.sites, self.skipped = watcher.sites, watcher.skipped
         return watcher, outputs
@@ -224,6 +226,13 @@ class _Watcher:
             figures = activation_figures(outputs, phi) | {"variation": signal_figures(args[0])["variation"]}
             self._keep(Site("activation", self._paths[layer]), figures)
         return outputs
+
+    def name_the_rest(self) -> None:
+        """Say why of the layers with kernels that were not seen."""
+        seen = {site.path for site in self.sites}
+        for layer, path in self._paths.items():
+            if kernels_of(layer) and path not in seen:
+                self.skipped.setdefault(path, IN_A_LOOP if hasattr(layer, "state_size") else NOT_REACHED)
 
     def _linear(self, layer: keras.layers.Layer, proceed: Callable, args: tuple, kwargs: dict) -> Any:
         self._calls[layer] += 1

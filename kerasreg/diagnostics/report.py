@@ -59,6 +59,9 @@ class Report:
     def plot(self, path: str | None = None) -> Any:
         """Draw the signal through depth, predicted against measured, and the gradient where it is known.
 
+        What is 0 stands as a triangle on the lower edge, what is infinite or NaN on the upper one; the layers
+        with findings are shaded.
+
         Args:
             path: Where to save the picture; it is not saved if None.
 
@@ -68,32 +71,9 @@ class Report:
         Raises:
             ImportError: If matplotlib is not installed.
         """
-        from matplotlib.figure import Figure
+        from kerasreg.diagnostics.picture import draw
 
-        rows = self.figures.kernels
-        gradients = [row.gradient for row in rows]
-        known = any(gradient is not None for gradient in gradients)
-        figure = Figure(figsize=(7.0, 5.6 if known else 3.2), layout="constrained")
-        panels = figure.subplots(2 if known else 1, 1, sharex=True, squeeze=False)[:, 0]
-        places = range(len(rows))
-        panels[0].plot(places, _drawable([row.output_rms for row in rows]), "o-", ms=4, label="measured")
-        predicted = _drawable([row.predicted_rms for row in rows])
-        panels[0].plot(places, predicted, "x--", ms=5, color="0.4", label="predicted, n Var(w) E[x²]")
-        panels[0].set_ylabel("RMS of the linear output")
-        panels[0].legend(frameon=False, fontsize=8)
-        if known:
-            panels[1].plot(places, _drawable(gradients), "s-", ms=4, color="C3")
-            panels[1].set_ylabel("norm of the gradient")
-        for panel in panels:
-            panel.set_yscale("log")
-            panel.grid(alpha=0.25)
-        every = max(1, len(rows) // 24)
-        panels[-1].set_xticks(
-            list(places)[::every], [row.layer for row in rows][::every], rotation=90, fontsize=7
-        )
-        if path is not None:
-            figure.savefig(path, dpi=110)
-        return figure
+        return draw(self.figures.kernels, self.findings, path)
 
 
 def _cells(row: KernelFigures) -> tuple[str, ...]:
@@ -101,8 +81,3 @@ def _cells(row: KernelFigures) -> tuple[str, ...]:
     gradient = "" if row.gradient is None else f"{row.gradient:.3g}"
     figures = (row.std, row.input_rms, row.predicted_rms, row.output_rms)
     return (name, *(f"{value:.3g}" for value in figures), gradient)
-
-
-def _drawable(values: Sequence[float | None]) -> list[float]:
-    """Values on a logarithmic axis: zeros and missing ones leave a gap."""
-    return [value if value else float("nan") for value in values]

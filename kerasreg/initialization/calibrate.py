@@ -14,7 +14,7 @@ import numpy as np
 from kerasreg._core.arguments import Came, flag, number, refusal
 from kerasreg._core.interception import intercept
 from kerasreg._core.kernels import Kernel, kernels_of
-from kerasreg._core.one_batch import one_batch
+from kerasreg._core.one_batch import check_fits, one_batch
 from kerasreg._core.paths import layer_paths
 from kerasreg._core.private import sublayers
 from kerasreg._core.residual import branch_ends, output_layers
@@ -89,6 +89,7 @@ def calibrate(
     flag("calibrate", "dry_run", dry_run)
     paths = _built_paths(model)
     x, _ = one_batch("calibrate", x)
+    check_fits("calibrate", model, x)
     kernels = [kernel for layer in paths for kernel in kernels_of(layer)]
     ends = branch_ends(model)
     targets = _targets(paths, ends, target, branch_target)

@@ -126,7 +126,7 @@ def mc_predict(
             "mc_predict", sampler, "a stochastic layer that the model calls", "none"
         ) from None
     except NotSampled as error:
-        raise not_sampled("mc_predict", error) from None
+        raise not_sampled("mc_predict", error) from error.cause
     progress.close()
     prediction = _of_samples(parts, report, antithetic) if return_samples else _of_moments(parts, report)
     if not any(variance.any() for variance in keras.tree.flatten(prediction.variance)):

@@ -23,6 +23,5 @@ def nothing_stochastic(owner: str, sampler: Sampler, allowed: str, came: str) ->
 
 def not_sampled(owner: str, error: NotSampled) -> ValueError:
     """The sentence for a layer that draws where nobody can follow."""
-    allowed = "a model whose noise comes from Keras' or kerasreg's layers, or from keras.random"
-    remedy = "give that layer a keras.layers.Dropout, or a keras.random.SeedGenerator to draw with"
-    return refusal(owner, "model", allowed, Came(str(error)), remedy)
+    allowed = "a model whose noise can be told by seed, sample and row"
+    return refusal(owner, "model", allowed, Came(str(error)), error.remedy)

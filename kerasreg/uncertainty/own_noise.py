@@ -12,22 +12,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import keras
 from keras import ops
 
 from kerasreg._core.counter_random import Where, uniform
-from kerasreg._core.private import trace_state
+from kerasreg._core.private import PassedOn, trace_state
 from kerasreg._core.random_draws import drawn_shape, from_uniform
-from kerasreg._core.tensors import is_traced
+from kerasreg._core.tensors import is_traced, traced_leaves
 from kerasreg.uncertainty.noise import call_with_noise, with_training
 from kerasreg.uncertainty.rowwise import is_builtin, is_graph
 from kerasreg.uncertainty.sources import cells, is_dropping_cell
 
+_REMEDY = "draw in the layer's own call, with keras.random's normal, uniform or dropout"
 
-class NotSampled(Exception):
-    """A layer's noise cannot be drawn from its place."""
+
+class NotSampled(PassedOn):
+    """A layer's noise cannot be drawn from its place: what was found, and what to do about it."""
+
+    def __init__(self, came: str, remedy: str = _REMEDY, cause: Exception | None = None) -> None:
+        super().__init__(came)
+        self.remedy = remedy
+        # Keras and TensorFlow take the cause of an error away where they shorten its traceback.
+        self.cause = cause
 
 
 @dataclass
@@ -110,11 +119,13 @@ class OwnNoise:
                 return proceed(*args, **kwargs)
         if operation in self._sources.supplied:
             with self._frame(operation):
-                return call_with_noise(operation, proceed, args, kwargs, self._place(operation))
+                where = _fitting(self._place(operation), args, kwargs)
+                return call_with_noise(operation, proceed, args, kwargs, where)
         running = self._is_running(operation)
         if is_dropping_cell(operation) and not running:
             path = self._sources.names(operation)
-            raise NotSampled(f"a recurrent cell with dropout outside of a keras.layers.RNN ({path})")
+            came = f"a recurrent cell with dropout outside of a keras.layers.RNN ({path})"
+            raise NotSampled(came, "put the cell into a keras.layers.RNN")
         may_draw = operation in self._sources.drawn and not running
         draws = may_draw and self._draws(operation, proceed, args, kwargs)
         if draws:
@@ -176,26 +187,29 @@ class OwnNoise:
     ) -> list[Any]:
         """What a layer draws in training mode with a row too many; nothing of it is used."""
         args, kwargs = with_training(layer, args, kwargs, True)
-        more = keras.tree.map_structure(self._with_a_row_more, (args, kwargs))
         failed: Exception | None = None
-        for arguments, known in ((more, True), ((args, kwargs), False)):
+        # Windows of a row may stand in the place of rows, and other things have an axis of any size. A layer
+        # may also be made for one number of rows only; then the first axis of what it draws must tell.
+        for most in (None, 1, 0):
+            more = keras.tree.map_structure(partial(self._with_a_row_more, most), (args, kwargs))
             self._trying, self._depth = [], len(self._frames) + 1
             try:
                 with self._scope(), self._frame(layer, told=True):
-                    proceed(*arguments[0], **arguments[1])
-                return self._trying if known else [None] * len(self._trying)
-            # A layer may be made for one number of rows only; then its draws' first axis must tell.
+                    proceed(*more[0], **more[1])
+                return [None] * len(self._trying) if most == 0 else self._trying
             except Exception as error:
                 failed = error
             finally:
                 self._trying = None
-        path = self._sources.names(layer)
-        raise NotSampled(f"a layer whose call with training=True fails ({path}: {failed})")
+        came = f"a layer whose call with training=True fails ({self._sources.names(layer)})"
+        raise NotSampled(came, "mend the layer's training mode", failed)
 
-    def _with_a_row_more(self, leaf: Any) -> Any:
-        if not is_traced(leaf) or not leaf.shape or leaf.shape[0] != self._rows:
+    def _with_a_row_more(self, most: int | None, leaf: Any) -> Any:
+        """A tensor for one row more, where it has at most so many lines for each row."""
+        if not is_traced(leaf) or not leaf.shape or not leaf.shape[0] or leaf.shape[0] % self._rows:
             return leaf
-        return ops.concatenate([leaf, leaf[:1]], axis=0)
+        each = leaf.shape[0] // self._rows
+        return leaf if most is not None and each > most else ops.concatenate([leaf, leaf[:each]], axis=0)
 
     def _is_running(self, layer: keras.layers.Layer) -> bool:
         """Whether the layer is a cell that a recurrent layer calls now, and that has its noise from there."""
@@ -208,6 +222,13 @@ class OwnNoise:
             yield
         finally:
             self._frames.pop()
+
+
+def _fitting(where: Where, args: tuple, kwargs: dict) -> Where:
+    """The place, where rows that are no multiple of the batch's are counted by themselves."""
+    first = next(iter(traced_leaves(args, kwargs))).shape[0]
+    known = first is None or first % (where.samples * where.rows) == 0
+    return where if known else replace(where, rows=None)
 
 
 def _goes_by_row(shape: Sequence[Any], where: Where, with_one_more: Any) -> bool:

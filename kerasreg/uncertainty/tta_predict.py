@@ -183,7 +183,7 @@ class _Dropout:
             words = "a stochastic layer that the model calls"
             raise nothing_stochastic(_OWNER, self._sampler, words, "none") from None
         except NotSampled as error:
-            raise not_sampled(_OWNER, error) from None
+            raise not_sampled(_OWNER, error) from error.cause
         self.structure = report.structure
         return [np.asarray(keras.ops.convert_to_numpy(y)) for y in every]
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from backend_tools import array
-from model_zoo import HEALTHY, SICK, Case, cnn, conv, hidden, images, mlp, rows
+from model_zoo import FAULTS, HEALTHY, SICK, Case, cnn, conv, hidden, images, mlp, rows
 
 import kerasreg as kr
 from kerasreg.diagnostics.probe import Probe
@@ -50,7 +50,8 @@ def test_a_sick_model_is_found_out_at_the_right_layer(name):
 
 
 def test_the_zoo_has_each_code_twice_and_models_enough():
-    codes = [code for make in SICK.values() for code, _ in make().findings]
+    assert list(FAULTS) == list(SICK)
+    codes = [code for faults in FAULTS.values() for code, _ in faults]
     assert set(codes) == CODES
     assert min(codes.count(code) for code in CODES) >= 2
     assert len(SICK) >= 24
@@ -207,8 +208,11 @@ def test_nothing_is_changed_neither_by_dropout_nor_by_an_error():
     optimizer = [array(v) for v in model.optimizer.variables]
     activations = [layer.activation for layer in (model.get_layer("h0"), model.get_layer("h1"))]
     kr.check(model, x, y)
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError, match=r"`x` of check.*inputs, \[\(None, 16\)\], got shapes \[\(4, 5\)\]"):
         kr.check(model, np.ones((4, 5), "float32"))
+    # An error from inside the compiled pass.
+    with pytest.raises((ValueError, TypeError)):
+        kr.check(model, x, np.ones((64, 2, 2), "float32"))
     for old, variable in zip(
         [*before, *optimizer], [*model.variables, *model.optimizer.variables], strict=True
     ):
@@ -257,6 +261,52 @@ def test_the_report_is_a_table_plain_data_and_a_picture(tmp_path):
     np.testing.assert_allclose(measured, [row.output_rms for row in report.figures.kernels])
     assert (tmp_path / "check.png").stat().st_size > 5000
     assert len(kr.check(case.model, case.x).plot().axes) == 1
+
+
+def test_what_a_logarithm_cannot_show_is_marked_on_the_edge(tmp_path):
+    x, y = rows()
+    model = compiled(Case(mlp([hidden("h0"), hidden("h1", "zeros"), hidden("h2")]), x, y)).model
+    kernel = array(model.get_layer("h2").kernel).copy()
+    kernel[0, 0] = np.inf
+    figures = kr.check(model, x, y)
+    signal, gradient = figures.plot(tmp_path / "zeros.png").axes
+    marks = {line.get_marker(): list(line.get_xdata()) for line in signal.lines if line.get_color() == "C0"}
+    assert marks["v"] == [1, 2, 3]
+    assert len(signal.patches) == 1  # the layer with a finding
+    marks = {line.get_marker(): list(line.get_xdata()) for line in gradient.lines}
+    assert marks["v"] == [0, 1, 2, 3]
+    model.get_layer("h2").kernel.assign(kernel)
+    model.get_layer("h1").kernel.assign(np.ones((32, 32)))
+    signal, _ = kr.check(model, x, y).plot(tmp_path / "infinite.png").axes
+    marks = {line.get_marker(): list(line.get_xdata()) for line in signal.lines if line.get_color() == "C0"}
+    assert marks["^"] == [2, 3]
+
+
+def test_what_was_not_seen_is_named():
+    x = np.random.default_rng(0).normal(size=(8, 3, 6, 6, 1)).astype("float32")
+    layers = [L.ConvLSTM2D(2, 3, name="lstm"), L.Flatten(), L.Dense(2, name="out")]
+    report = kr.check(keras.Sequential([keras.Input((3, 6, 6, 1)), *layers]), x)
+    assert list(report.figures.skipped) == ["lstm/conv_lstm_cell"]
+    assert "not seen: lstm/conv_lstm_cell: it runs inside a loop" in str(report)
+
+
+def test_a_layer_with_lora_weights_is_looked_at():
+    model = mlp([hidden("h0"), hidden("h1")])
+    model.get_layer("h1").enable_lora(2)
+    report = kr.check(model, rows()[0])
+    assert report.ok
+    assert [row.frozen for row in report.figures.kernels] == [False, True, False]
+
+
+def test_another_loss_gives_another_gradient():
+    x, y = rows()
+    model = mlp([hidden("h0")])
+    losses = []
+    for weight in (1.0, 3.0):
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss, loss_weights=weight)
+        losses.append(kr.check(model, x, y).figures.loss)
+    assert losses[1] == pytest.approx(3 * losses[0], rel=1e-5)
 
 
 def test_the_message_names_the_fault_and_the_edit_that_cures_it():

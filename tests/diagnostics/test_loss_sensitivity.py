@@ -110,6 +110,10 @@ def test_several_scales_are_a_curve_in_words_numbers_and_a_picture(tmp_path):
     assert json.loads(json.dumps(curve[0].to_dict()))["mean"] == curve[0].mean
     figure = kr.diagnostics.plot_loss_sensitivity({"net": curve, "one": curve[1]}, tmp_path / "s.png")
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [point.mean for point in curve])
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    for point in curve:
+        edges = band[np.isclose(band[:, 0], point.scale), 1]
+        assert (edges.min(), edges.max()) == pytest.approx(tuple(np.quantile(point.changes, (0.1, 0.9))))
     assert (tmp_path / "s.png").stat().st_size > 5000
 
 

@@ -284,6 +284,7 @@ def test_a_kernel_of_zeros_is_refused_by_name_and_nothing_is_changed():
         ({"x": np.ones((1, 8), "float32")}, "x", "(1, 8)"),
         ({"x": np.full((4, 8), np.nan, "float32")}, "x", "32 of 32 numbers NaN"),
         ({"x": np.float32(3)}, "x", "()"),
+        ({"x": np.ones((4, 5), "float32")}, "x", "(4, 5)"),
         ({"target": 0}, "target", "0"),
         ({"target": math.nan}, "target", "nan"),
         ({"per_channel": 1}, "per_channel", "1"),

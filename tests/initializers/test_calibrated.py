@@ -186,6 +186,7 @@ INTEGRANDS = {
     "elu": lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0.0))),
     "relu6": lambda z: np.clip(z, 0.0, 6.0),
     "hard_sigmoid": lambda z: np.clip(z / 6.0 + 0.5, 0.0, 1.0),
+    "hard_shrink": lambda z: z if abs(z) > 0.5 else 0.0,
 }
 
 
@@ -199,7 +200,7 @@ def test_the_gain_is_what_scipy_integrates(name):
     def density(z):
         return INTEGRANDS[name](z) ** 2 * math.exp(-z * z / 2.0) / math.sqrt(2.0 * math.pi)
 
-    moment, _ = integrate.quad(density, -12.0, 12.0, points=[-3.0, 0.0, 3.0, 6.0], limit=200)
+    moment, _ = integrate.quad(density, -12.0, 12.0, points=[-3.0, -0.5, 0.0, 0.5, 3.0, 6.0], limit=200)
     assert gain(name) == pytest.approx(moment**-0.5, rel=1e-5)
 
 

@@ -48,7 +48,8 @@ def test_every_layer_with_the_argument_is_tried_here():
 
 
 def needed(name):
-    arguments = {"LSTM": {"units": 1}, "GRU": {"units": 1}, "BatchNormalization": {}, "Normalization": {}}
+    arguments = {"LSTM": {"units": 1}, "GRU": {"units": 1}}
+    arguments |= {name: {} for name in ("BatchNormalization", "Normalization", "TemperatureScaling")}
     arguments["ConcreteDropout"] = {"layer": L.Dense(1), "num_examples": 1}
     return arguments.get(name, {"rate": 0.5})
 
@@ -67,6 +68,17 @@ class Holder(keras.layers.Layer):
         return self.layer(x)
 
 
+class Subclassed(keras.Model):
+    """A user's own model with one of ours in it."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, x):
+        return self.layer(x)
+
+
 def everywhere(make, shape):
     """One model with the layer in every place; each place is an output."""
     x = keras.Input(shape)
@@ -76,6 +88,7 @@ def everywhere(make, shape):
         "sequential": keras.Sequential([keras.Input(shape), make()])(x),
         "nested": keras.Sequential([keras.Input(shape), keras.Sequential([make()])])(x),
         "held": Holder(make())(x),
+        "subclassed": Subclassed(make())(x),
     }
     cloned = keras.models.clone_model(keras.Sequential([keras.Input(shape), make()]))
     places["cloned"] = cloned(x)

@@ -175,6 +175,40 @@ def test_a_mask_stays_through_a_sequence():
     assert abs((samples[:, :, 0] == 0).mean() - 0.5) < 5 * np.sqrt(0.25 / (8 * 20 * 6))
 
 
+def test_a_sequence_made_of_other_rows_has_noise_of_its_own():
+    class EverySecond(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.run, self.draw = L.LSTM(6, dropout=0.5), Drawing(0.5)
+
+        def call(self, x):
+            y = self.draw(self.run(x[::2]))
+            return ops.reshape(ops.stack([y, y], axis=1), (-1, 6))[: ops.shape(x)[0]]
+
+    model, x = EverySecond(), np.ones((7, 5, 3))
+    model(x)
+    samples = kr.mc_predict(model, x, samples=20, seed=0, return_samples=True).samples[:, ::2]
+    assert len(np.unique(samples.reshape(80, 6).round(5), axis=0)) > 60
+
+
+def test_windows_in_the_place_of_rows_keep_their_rows_noise():
+    class Windows(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.draw = AlwaysOn(0.5)
+
+        def call(self, x):
+            return ops.reshape(self.draw(ops.reshape(x, (-1, 2, 50))), (-1, 6, 50))
+
+    model, ones = Windows(), np.ones((9, 6, 50), "float32")
+    model(ones)
+    samples = kr.mc_predict(model, ones, samples=4, seed=0, return_samples=True).samples
+    assert len(np.unique(samples.reshape(-1, 100), axis=0)) == 4 * 9 * 3
+    for size in (1, 2):
+        parts = kr.mc_predict(model, ones, samples=4, seed=0, batch_size=size, return_samples=True).samples
+        np.testing.assert_array_equal(parts, samples)
+
+
 def test_attention_drops_weights():
     """Equal scores over four values that are unit vectors: each output is a weight, 0 or 2 / 4."""
     q, v = keras.Input((4, 3)), keras.Input((4, 4))
@@ -277,6 +311,18 @@ def test_pairs_mirror_what_is_drawn_inside():
     assert pairs.standard_error.max() < 1e-6 < pairs.variance.min()
 
 
+def test_half_precision_gives_finite_moments_in_single(rng):
+    half = {"dtype": "mixed_float16"}
+    x = keras.Input((4, 5))
+    h = L.GRU(6, dropout=0.5, return_sequences=True, **half)(x)
+    h = L.MultiHeadAttention(2, 3, dropout=0.5, **half)(h, h)
+    model = keras.Model(x, L.Dense(2, **half)(Drawing(0.5, **half)(h)[:, 0]))
+    prediction = kr.mc_predict(model, rng.normal(size=(5, 4, 5)), samples=10, seed=0)
+    assert prediction.mean.dtype == prediction.variance.dtype == np.float32
+    assert np.isfinite(prediction.variance).all()
+    assert (prediction.variance > 0).all()
+
+
 def test_changed_rates_are_noticed_and_learned_ones_need_no_new_sampler():
     x = np.ones((300, 3, 6), "float32")
     model = recurrence(dropout=0.5)
@@ -345,10 +391,16 @@ def loose_cell():
 
 
 REFUSED = {
-    "gamma": (lambda: failing(lambda layer, x: x * R.gamma((4,), 1.0, seed=layer.generator)), "gamma"),
-    "loop": (lambda: failing(looped), "inside a loop"),
-    "broken": (lambda: failing(broken), "out of order"),
-    "loose cell": (loose_cell, "outside of a keras.layers.RNN"),
+    "gamma": (
+        lambda: failing(lambda layer, x: x * R.gamma((4,), 1.0, seed=layer.generator)),
+        r"draws from keras\.random\.gamma \(strange\); draw in the layer's own call",
+    ),
+    "loop": (lambda: failing(looped), r"inside a loop or branch of its own \(strange\); draw in the layer's"),
+    "broken": (lambda: failing(broken), r"fails \(strange\); mend the layer's training mode"),
+    "loose cell": (
+        loose_cell,
+        r"outside of a .*RNN \(loop.*/strange\); put the cell into a keras",
+    ),
 }
 
 
@@ -357,10 +409,10 @@ def test_noise_that_cannot_be_placed_is_an_error_that_names_the_layer(kind):
     make, words = REFUSED[kind]
     model = make()
     x = np.ones((3, *model.input_shape[1:]), "float32")
-    with pytest.raises(ValueError, match="`model` of mc_predict must be") as caught:
+    allowed = "Argument `model` of mc_predict must be a model whose noise can be told by seed, sample and row"
+    with pytest.raises(ValueError, match=f"^{allowed}, got a .*{words}") as caught:
         kr.mc_predict(model, x, samples=4)
-    assert words in str(caught.value)
-    assert "strange" in str(caught.value)
+    assert kind != "broken" or "out of order" in str(caught.value.__cause__)
     # Nothing of it is left behind.
     assert np.isfinite(array(model(x))).all()
 
