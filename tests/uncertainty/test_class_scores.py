@@ -114,11 +114,12 @@ def test_ece_of_equal_masses_is_that_of_the_sorted_rows_in_parts(rng):
     expected = sum(len(i) / 240 * abs(confidence[i].mean() - right[i].mean()) for i in parts)
     assert u.expected_calibration_error(y, p, 12, "equal_mass") == pytest.approx(expected)
     assert (u.reliability_curve(y, p, 12, "equal_mass").weight == 20).all()
-    # A weight of two is the row twice.
-    twice = u.expected_calibration_error(np.repeat(y, 2), np.repeat(p, 2, 0), 12, "equal_mass")
-    assert u.expected_calibration_error(
-        y, p, 12, "equal_mass", sample_weight=np.full(240, 2)
-    ) == pytest.approx(twice)
+    # A weight of three is the row three times, to the bins' edges too.
+    times = rng.integers(1, 4, 240)
+    expected = u.expected_calibration_error(np.repeat(y, times), np.repeat(p, times, 0), 12, "equal_mass")
+    assert u.expected_calibration_error(y, p, 12, "equal_mass", sample_weight=times) == pytest.approx(
+        expected
+    )
 
 
 @pytest.mark.parametrize("binning", ["equal_width", "equal_mass"])
