@@ -21,7 +21,7 @@ import kerasreg as kr
 
 RESULTS = Path(__file__).parent / "results"
 
-# What each cure switches on. The strengths were settled on seeds that are not among those reported.
+# What each cure switches on. The strengths are everyday ones; none was chosen by the figures reported.
 CURES: dict[str, frozenset[str]] = {
     "bare": frozenset(),
     "L2": frozenset({"l2"}),
@@ -39,11 +39,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--examples", type=int, default=100, help="training digits, as many of each class")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each cure, each on other digits")
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=1500, help="batches of 32 in each run")
+    parser.add_argument("--steps", type=int, default=800, help="batches of 32 in each run")
     parser.add_argument("--l2", type=float, default=3e-3, help="strength of L2")
     parser.add_argument("--elastic", type=float, default=1e-4, help="strength of the elastic net's L1")
     parser.add_argument("--beta", type=float, default=10.0, help="the elastic net's L2 for one of L1")
-    parser.add_argument("--dropout", type=float, default=0.5, help="rate of the dropout")
+    parser.add_argument(
+        "--dropout", type=float, default=0.5, help="rate of the dropout; half of it on the pixels"
+    )
     parser.add_argument("--cures", nargs="+", choices=list(CURES), default=list(CURES), help="which to run")
     parser.add_argument(
         "--output", type=Path, default=RESULTS, help="folder for the JSON file and the picture"
@@ -92,7 +94,8 @@ def build(cure: frozenset[str], x: np.ndarray, args: argparse.Namespace) -> kera
     if "elastic net" in cure:
         kr.regularize(model, {"*/kernel": kr.regularizers.ElasticNet(args.elastic, beta=args.beta)})
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+    # Small steps: most of their time would be Python's.
+    model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"], steps_per_execution=20)
     return model
 
 
