@@ -199,3 +199,11 @@ def learning_rate_at(optimizer: keras.optimizers.Optimizer, step: Any) -> Any:
 def built_for(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable] | None:
     """The weights that a built optimizer trains, in its order (`_trainable_variables`), or None."""
     return list(optimizer._trainable_variables) if optimizer.built else None
+
+
+def attached_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
+    """The metrics that a model holds beside those it was compiled with (`_metrics`), to be changed.
+
+    The public way, an attribute, is refused once the model is built, and would be saved with it.
+    """
+    return model._metrics

@@ -1,0 +1,82 @@
+"""The loss in its parts: by hand, in every log, and without a trace in the model."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+from backend_tools import array
+
+import kerasreg as kr
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(12, 3)).astype("float32"), RNG.normal(size=(12, 1)).astype("float32")
+
+
+def model_of(rate=0.1, **options):
+    layers = [
+        keras.layers.Dense(2, kernel_regularizer=kr.regularizers.L2(0.5), name="first"),
+        keras.layers.Dense(1, activity_regularizer=keras.regularizers.L2(0.1), name="last"),
+    ]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    model.set_weights([RNG.normal(size=weight.shape) for weight in model.weights])
+    model.compile(keras.optimizers.SGD(rate), "mse", **options)
+    return model
+
+
+@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 2}])
+def test_the_parts_by_hand(options):
+    model, report = model_of(rate=0.0, **options), kr.callbacks.PenaltyReport()
+    # Batches of 5, 5 and 2: each counts for its examples.
+    history = model.fit(
+        X, Y, batch_size=5, epochs=2, validation_data=(X[:4], Y[:4]), callbacks=[report], verbose=0
+    ).history
+    output = array(model(X))
+    data = ((output - Y) ** 2).mean()
+    first = 0.5 * (array(model.layers[0].kernel.value) ** 2).sum()
+    other = 0.1 * (output**2).mean()
+    assert history["data_loss"] == pytest.approx([data, data], rel=1e-5)
+    assert history["val_data_loss"] == pytest.approx([((output - Y)[:4] ** 2).mean()] * 2, rel=1e-5)
+    assert history["loss"] == pytest.approx([data + first + other] * 2, rel=1e-5)
+    rows = [(row["epoch"], row["layer"]) for row in report.history]
+    assert rows == [(e, name) for e in (0, 1) for name in ("first", "activations and add_loss")]
+    assert report.history[2]["penalty"] == pytest.approx(first, rel=1e-5)
+    assert report.history[3]["penalty"] == pytest.approx(other, rel=1e-4)
+    assert report.history[2]["share"] == pytest.approx(first / (data + first + other), rel=1e-5)
+    assert report.summary().splitlines()[1].split()[0] == "first"
+
+
+def test_it_is_in_every_log_and_leaves_no_trace(tmp_path):
+    plain, watched = model_of(), model_of()
+    watched.set_weights(plain.get_weights())
+    settings = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0}
+    expected = plain.fit(X, Y, **settings).history
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    saved = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
+    report = kr.callbacks.PenaltyReport()
+    found = watched.fit(X, Y, callbacks=[log, saved, report], **settings).history
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["data_loss"]) for row in rows] == pytest.approx(found["data_loss"])
+    for ours, theirs in zip(watched.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    assert "compute_loss" not in vars(watched)
+    assert "data_loss" not in watched.fit(X, Y, **settings).history
+    assert set(keras.saving.load_model(tmp_path / "2.keras").evaluate(X, Y, verbose=0, return_dict=True)) == {
+        "loss"
+    }
+
+
+def test_evaluate_by_itself_and_a_fit_that_failed():
+    class Fails(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    model, report = model_of(rate=0.0), kr.callbacks.PenaltyReport()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, callbacks=[report, Fails()], verbose=0)
+    again = kr.callbacks.PenaltyReport()
+    logs = model.evaluate(X, Y, callbacks=[again], verbose=0, return_dict=True)
+    assert logs["data_loss"] == pytest.approx(((array(model(X)) - Y) ** 2).mean(), rel=1e-5)
+    assert set(model.evaluate(X, Y, verbose=0, return_dict=True)) == {"loss"}
