@@ -18,12 +18,14 @@ if TYPE_CHECKING:
         datasets,
         diagnostics,
         initialization,
+        migration,
         regularization,
         uncertainty,
     )
     from kerasreg.batch_norm import fold_batch_norm, freeze_batch_norm, reestimate
     from kerasreg.diagnostics import check
     from kerasreg.initialization import calibrate
+    from kerasreg.migration import to_keras
     from kerasreg.regularization import regularize
     from kerasreg.uncertainty import mc_predict, tta_predict
 
@@ -36,6 +38,7 @@ _LAZY_NAMESPACES = (
     "datasets",
     "diagnostics",
     "initialization",
+    "migration",
     "regularization",
     "uncertainty",
 )
@@ -47,6 +50,7 @@ _LAZY_VERBS = {
     "mc_predict": "kerasreg.uncertainty",
     "reestimate": "kerasreg.batch_norm",
     "regularize": "kerasreg.regularization",
+    "to_keras": "kerasreg.migration",
     "tta_predict": "kerasreg.uncertainty",
 }
 
@@ -67,10 +71,12 @@ __all__ = [
     "losses",
     "mc_predict",
     "metrics",
+    "migration",
     "reestimate",
     "regularization",
     "regularize",
     "regularizers",
+    "to_keras",
     "tta_predict",
     "uncertainty",
 ]

@@ -27,7 +27,7 @@ ROWS = (
         "augment",
         "datasets",
     },
-    {"batch_norm", "diagnostics", "initialization", "regularization"},
+    {"batch_norm", "diagnostics", "initialization", "migration", "regularization"},
     {"callbacks", "uncertainty"},
     {"__init__"},
 )
