@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         datasets,
         diagnostics,
         initialization,
+        migration,
         regularization,
         sparsity,
         uncertainty,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from kerasreg.batch_norm import fold_batch_norm, freeze_batch_norm, reestimate
     from kerasreg.diagnostics import check
     from kerasreg.initialization import calibrate
+    from kerasreg.migration import to_keras
     from kerasreg.regularization import decay_exclusions, regularize
     from kerasreg.sparsity import shrink
     from kerasreg.uncertainty import mc_predict, tta_predict
@@ -38,6 +40,7 @@ _LAZY_NAMESPACES = (
     "datasets",
     "diagnostics",
     "initialization",
+    "migration",
     "regularization",
     "sparsity",
     "uncertainty",
@@ -52,6 +55,7 @@ _LAZY_VERBS = {
     "reestimate": "kerasreg.batch_norm",
     "regularize": "kerasreg.regularization",
     "shrink": "kerasreg.sparsity",
+    "to_keras": "kerasreg.migration",
     "tta_predict": "kerasreg.uncertainty",
 }
 
@@ -73,12 +77,14 @@ __all__ = [
     "losses",
     "mc_predict",
     "metrics",
+    "migration",
     "reestimate",
     "regularization",
     "regularize",
     "regularizers",
     "shrink",
     "sparsity",
+    "to_keras",
     "tta_predict",
     "uncertainty",
 ]

@@ -27,7 +27,7 @@ ROWS = (
         "augment",
         "datasets",
     },
-    {"batch_norm", "diagnostics", "initialization", "regularization", "sparsity"},
+    {"batch_norm", "diagnostics", "initialization", "migration", "regularization", "sparsity"},
     {"callbacks", "uncertainty"},
     {"__init__"},
 )

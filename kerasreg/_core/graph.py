@@ -32,10 +32,12 @@ class Replacement:
     Attributes:
         layer: The layer, not built yet; it is called as the old one was.
         weights: What its `set_weights` takes once it is built.
+        finish: What gives it its state once all is built, instead of `weights`.
     """
 
     layer: keras.layers.Layer
     weights: Sequence[np.ndarray] = ()
+    finish: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,10 @@ def subgraphs(model: keras.Model) -> Iterator[keras.Model]:
 
 
 def rebuilt(
-    owner: str, model: keras.Model, replace: Callable[[keras.layers.Layer], Replacement | _Removed | None]
+    owner: str,
+    model: keras.Model,
+    replace: Callable[[keras.layers.Layer], Replacement | _Removed | None],
+    compiled: bool = True,
 ) -> keras.Model:
     """A new model like a given one, with layers replaced or left out; the given one stays as it is.
 
@@ -113,6 +118,7 @@ def rebuilt(
         replace: Called once with each layer of each graph: a `Replacement`; `REMOVED`, for a layer whose
             output is to be its first argument; or None for a copy with the same weights. A nested graph for
             which it says None is rebuilt with the same `replace`.
+        compiled: Whether to compile the new model as the old one was.
 
     Raises:
         ValueError: If a layer cannot be copied.
@@ -121,7 +127,8 @@ def rebuilt(
     new = work.graph(model)
     for finish in work.unfinished:
         finish()
-    _compile_like(new, model)
+    if compiled:
+        _compile_like(new, model)
     return new
 
 
@@ -173,7 +180,7 @@ class _Rebuild:
         if wanted is REMOVED:
             return _Gap(layer)
         if wanted is not None:
-            self.unfinished.append(lambda: wanted.layer.set_weights(list(wanted.weights)))
+            self.unfinished.append(wanted.finish or (lambda: wanted.layer.set_weights(list(wanted.weights))))
             return wanted.layer
         if is_graph(layer):
             return self.graph(layer)
