@@ -119,7 +119,9 @@ def run(name: str, seed: int, data: Any, args: argparse.Namespace) -> dict[str, 
     x, y = few(all_x, all_y, args.examples, seed)
     keras.utils.set_random_seed(seed)
     model = build(CURES[name], x, args)
-    model.fit(batches(CURES[name], x, y, seed), epochs=1, steps_per_epoch=args.steps, verbose=0)
+    model.fit(
+        batches(CURES[name], x, y, seed), epochs=1, steps_per_epoch=args.steps, shuffle=False, verbose=0
+    )
     # On the digits as they are: what was cut off, turned or dropped while it trained is back.
     train = model.evaluate(x, y, batch_size=512, verbose=0, return_dict=True)["accuracy"]
     test = model.evaluate(test_x, test_y, batch_size=512, verbose=0, return_dict=True)["accuracy"]

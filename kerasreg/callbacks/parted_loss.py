@@ -25,7 +25,8 @@ class DataLoss(keras.metrics.Metric):
 
     def __init__(self, weights: Mapping[str, Sequence[keras.Variable]]):
         super().__init__(name="data_loss")
-        self._weights = dict(weights)
+        # Past Keras' own __setattr__: a metric sets every variable that it holds to 0 when an epoch begins.
+        vars(self)["_weights"] = {row: list(found) for row, found in weights.items()}
         self.rows = [*weights, OTHER]
         self.sums = self.add_variable((len(self.rows) + 1,), "zeros", name="sums")
         self.count = self.add_variable((), "zeros", name="count")

@@ -31,6 +31,7 @@ def test_the_parts_by_hand(options):
     history = model.fit(
         X, Y, batch_size=5, epochs=2, validation_data=(X[:4], Y[:4]), callbacks=[report], verbose=0
     ).history
+    assert all(np.abs(weight).min() > 0 for weight in model.get_weights())
     output = array(model(X))
     data = ((output - Y) ** 2).mean()
     first = 0.5 * (array(model.layers[0].kernel.value) ** 2).sum()
