@@ -102,11 +102,11 @@ def _batch_normalization(layer: Any, config: dict[str, Any]) -> Counterpart:
 
 
 def _recurrent(layer: Any, config: dict[str, Any]) -> Counterpart:
-    lost = [
-        f"{name}={config[name]!r}"
-        for name, default in (("implementation", 2), ("use_cudnn", "auto"))
-        if config[name] != default
-    ]
+    # What a copy of Keras' layer would have, which depends on the rates.
+    told = {name: value for name, value in config.items() if name not in ("implementation", "use_cudnn")}
+    copy = getattr(keras.layers, _kind(layer)).from_config(told)
+    defaults = {"implementation": copy.cell.implementation, "use_cudnn": copy.use_cudnn}
+    lost = [f"{name}={config[name]!r}" for name, value in defaults.items() if config[name] != value]
     why = f"Keras' config has no place for {', '.join(lost)}: a copy runs with the defaults" if lost else ""
     return Counterpart(serialized(_kind(layer), config), why)
 

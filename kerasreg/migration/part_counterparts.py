@@ -75,12 +75,9 @@ def _constraint(part: Any, shapes: Sequence[tuple[int, ...]]) -> Any:
     if axes is None:
         if len(ranks) != 1:
             return Gone(f"{name} is gone: Keras' needs an axis, and the weights have no common rank")
-        axes = list(range(ranks.pop() - 1))
+        axes = range(ranks.pop() - 1)
     # Keras hands the axes on as they are, and JAX takes no list.
-    if len(axes) == 1:
-        axes = axes[0]
-    elif keras.backend.backend() == "jax":
-        axes = tuple(axes)
+    axes = axes[0] if len(axes) == 1 else tuple(axes)
     if isinstance(part, constraints.UnitNorm):
         return keras.constraints.UnitNorm(axes)
     return keras.constraints.MaxNorm(part.max_value, axes)
