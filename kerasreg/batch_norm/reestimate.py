@@ -9,9 +9,9 @@ import numpy as np
 
 from kerasreg._core.arguments import Came, integer, refusal
 from kerasreg._core.model_inputs import ModelInputs
+from kerasreg._core.progress import Progress
 from kerasreg.batch_norm.finding import batch_norms, is_frozen, listing
 from kerasreg.batch_norm.measuring import Figures, Measuring
-from kerasreg.batch_norm.progress import Progress
 from kerasreg.batch_norm.reestimation import Reestimation
 from kerasreg.batch_norm.statistics import assign_all, new_values, numpy_of
 from kerasreg.layers.moments import Moments
@@ -88,8 +88,6 @@ def reestimate(
     paths = batch_norms("reestimate", model)
     steps = None if steps is None else integer("reestimate", "steps", steps, low=1)
     batch_size = integer("reestimate", "batch_size", batch_size, low=1)
-    if verbose not in (True, False, "auto"):
-        raise refusal("reestimate", "verbose", "True, False or 'auto'", verbose)
     measured = {layer: path for layer, path in paths.items() if not is_frozen(layer)}
     if not measured:
         remedy = "freeze_batch_norm(model, False) or layer.trainable = True thaws them"
@@ -118,7 +116,7 @@ def _pool(
     """Each layer's moments over all batches, and how many batches there were."""
     pool: dict[str, Moments] = {}
     batches = 0
-    progress = Progress(inputs.total, verbose)
+    progress = Progress("reestimate", verbose, inputs.total)
     for x in inputs:
         figures: Figures = measure(x)
         batches += 1
@@ -130,7 +128,7 @@ def _pool(
                     came = Came(f"NaN or infinity at the input of '{path}' in batch {batches}")
                     raise refusal("reestimate", "data", "batches that stay finite throughout the model", came)
                 pool[path] = pool[path].merge(found) if path in pool else found
-        progress.step()
+        progress.add()
     progress.close()
     return pool, batches
 

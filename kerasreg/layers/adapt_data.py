@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasreg._core.arguments import Came, refusal
 from kerasreg._core.batches import is_tf_dataset
-from kerasreg._core.progress import progress
+from kerasreg._core.progress import Progress
 
 # Rows that are looked at between two looks at the clock, or gathered where a dataset has single ones.
 _ROWS = 1024
@@ -26,7 +26,7 @@ def batches(owner: str, data: Any, axes: Sequence[int], verbose: Any = "auto") -
         data: An array, a `tf.data.Dataset`, a `keras.utils.PyDataset` or an iterable of batches; of a tuple,
             the first part. A dataset of single rows or numbers is batched.
         axes: The layer's axes: where the rows are among them, an array is not cut in parts.
-        verbose: As in `progress`.
+        verbose: As in `Progress`.
 
     Raises:
         ValueError: If `data` are nothing of the kind, empty, endless, or hold other things than numbers.
@@ -37,11 +37,11 @@ def batches(owner: str, data: Any, axes: Sequence[int], verbose: Any = "auto") -
             raise refusal(owner, "data", "an array with at least one row", Came(f"shape {array.shape}"))
         rows = len(array) if 0 in from_zero(axes, array.ndim) else _ROWS
         starts = range(0, len(array), rows)
-        for start in progress(starts, len(starts), "part", verbose):
+        for start in Progress(owner, verbose, len(starts), "part").over(starts):
             yield array[start : start + rows]
         return
     elements, length = _elements(owner, data)
-    for element in progress(elements, length, "batch", verbose):
+    for element in Progress(owner, verbose, length).over(elements):
         yield _numbers(owner, element[0] if isinstance(element, tuple) and element else element)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from kerasreg._core.arguments import Came, flag, refusal
 from kerasreg._core.private import unconverted_inputs
-from kerasreg._core.progress import checked_verbose
 from kerasreg._core.registry import register
 from kerasreg._core.tensors import is_in_tensorflow_graph, wide_dtype
 from kerasreg.layers.adapt_data import batches, from_zero
@@ -116,7 +115,7 @@ class Normalization(keras.layers.Normalization):
         Args:
             data: An array, a `tf.data.Dataset` or a `keras.utils.PyDataset` of batches, or an iterable of
                 batches; of a tuple, the first part. Gone through once.
-            verbose: 0 for no progress bar, 1 for one, `"auto"` for one if it takes more than two seconds.
+            verbose: 0 for no progress bar, 1 for one, `"auto"` for one if it takes more than three seconds.
         """
         self._measure(data, None, verbose)
 
@@ -278,7 +277,6 @@ class Normalization(keras.layers.Normalization):
 
     def _measure(self, data: Any, start: Moments | None, verbose: Any) -> None:
         self._refuse_if_known("adapt", "data")
-        verbose = checked_verbose("Normalization.adapt", verbose)
         shape, stream = self._input_shape, None
         try:
             for batch in batches("Normalization.adapt", data, self.axis, verbose):

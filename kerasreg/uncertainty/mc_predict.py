@@ -11,11 +11,11 @@ from keras import ops
 
 from kerasreg._core.arguments import flag, integer, number, refusal
 from kerasreg._core.batches import as_taken, batches, number_of_batches
+from kerasreg._core.progress import Progress
 from kerasreg.uncertainty.entropy import entropy
 from kerasreg.uncertainty.no_noise import not_sampled, nothing_stochastic
 from kerasreg.uncertainty.own_noise import NotSampled
 from kerasreg.uncertainty.prediction import Prediction
-from kerasreg.uncertainty.progress import Progress
 from kerasreg.uncertainty.sampler import NothingStochastic, Report, Sampler, Setup
 
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from kerasreg._core.arguments import Came, flag, integer, refusal
 from kerasreg._core.batches import as_taken, batches, number_of_batches
+from kerasreg._core.progress import Progress
 from kerasreg.uncertainty.inference import Inference
 from kerasreg.uncertainty.no_noise import not_sampled, nothing_stochastic
 from kerasreg.uncertainty.own_noise import NotSampled
 from kerasreg.uncertainty.prediction import Prediction
-from kerasreg.uncertainty.progress import Progress
 from kerasreg.uncertainty.sampler import NothingStochastic, Sampler, Setup
 from kerasreg.uncertainty.view_moments import ViewMoments
 

@@ -9,7 +9,7 @@ import pytest
 from backend_tools import array
 
 import kerasreg as kr
-from kerasreg.batch_norm import progress
+from kerasreg._core import progress
 
 L = keras.layers
 BATCH_NORMS = [L.BatchNormalization, kr.layers.BatchNormalization]

@@ -573,7 +573,7 @@ def test_the_bar_shows_when_it_is_asked_for_and_when_it_takes_long(data, capsys,
         layer.adapt(FORMS[form](data), verbose=1)
         assert shown in capsys.readouterr().out
         assert_measured(layer, data)
-    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
     adapted(data)
     assert "1/1" in capsys.readouterr().out
     normalization().adapt(data, verbose=0)
