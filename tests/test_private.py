@@ -201,3 +201,12 @@ def test_built_for_tells_what_an_optimizer_trains_and_exclusions_are_taken_then(
     optimizer.exclude_from_weight_decay(var_list=weights[:1])
     optimizer.apply([keras.ops.zeros((1,))] * 2)
     assert [float(array(weight.value)[0]) for weight in weights] == [1.0, 0.5]
+
+
+def test_attached_metrics_are_among_the_models_own():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    metric = keras.metrics.Mean(name="attached")
+    private.attached_metrics(model).append(metric)
+    assert metric in model.metrics
+    private.attached_metrics(model).remove(metric)
+    assert metric not in model.metrics
