@@ -324,21 +324,28 @@ def test_nested_shared_and_wrapped(rng):
     inner = chain((6,), L.Dense(6), K.BatchNormalization(name="bn"), K.DropPath(0.2, name="path"))
     inner.name = "block"
     shared = K.BatchNormalization(name="shared")
+    within = chain((6,), L.Dense(6), K.Dropout(0.2, name="deep"), K.TemperatureScaling(2.0, name="cool"))
+    within.name = "within"
     inputs, other = keras.Input((5, 6), name="a"), keras.Input((6,), name="b")
-    x = L.TimeDistributed(
-        chain((6,), L.Dense(6), K.Dropout(0.2, name="deep"), K.TemperatureScaling(2.0)), name="each"
-    )(inputs)
-    x = L.Bidirectional(K.LSTM(4, dropout=0.2, return_sequences=True, seed=1), name="both")(x)
+    x = L.TimeDistributed(within, name="each")(inputs)
+    x = L.Bidirectional(K.LSTM(4, dropout=0.2, return_sequences=True, seed=1, name="lstm"), name="both")(x)
     x = L.RNN(L.LSTMCell(6, kernel_initializer=kr.initializers.Calibrated()), name="rnn")(
-        K.GRU(3, return_sequences=True)(x)
+        K.GRU(3, return_sequences=True, name="gru")(x)
     )
     y = shared(inner(other)) + shared(x)
     model = keras.Model([inputs, other], {"sum": L.Add(name="sum_of_both")([y, inner(x)])}, name="whole")
     scramble(model)
     new, report = convert(model, rng)
-    assert {"block/bn", "block/path", "shared", "each/sequential/deep"} <= {
-        path.replace("sequential_1", "sequential") for path in report.replaced
-    } or "shared" in report.replaced
+    assert report.replaced == {
+        "block/bn": "BatchNormalization",
+        "block/path": "Dropout",
+        "shared": "BatchNormalization",
+        "each/within/deep": "Dropout",
+        "each/within/cool": "Rescaling",
+        "both/forward_lstm": "LSTM",
+        "both/backward_lstm": "LSTM",
+        "gru": "GRU",
+    }
     assert type(new.get_layer("both").forward_layer) is L.LSTM
     assert type(new.get_layer("both").backward_layer) is L.LSTM
     assert new.get_layer("rnn").cell.kernel_initializer.__class__.__module__.startswith("keras.")
