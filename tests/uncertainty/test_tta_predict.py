@@ -201,6 +201,17 @@ def test_dense_what_was_filled_on_the_way_does_not_vote(images):
     np.testing.assert_allclose(fused.mean, predict(segmenter(), images), rtol=1e-4)
 
 
+def test_dense_steps_are_undone_in_their_order(images):
+    right, turn = A.RandomTranslation((0, 0), (0.25, 0.25)), A.RandomRotation((90, 90))
+    views = pipeline(right, A.RandomBrightness((0.0, 0.0)), turn, fill_mode="constant")
+    assert len(views.explain().segments) == 2
+    model = keras.Sequential([keras.Input((8, 8, 1)), L.Rescaling(2.0)])
+    found = kr.tta_predict(model, images, views, 2, dense=True)
+    np.testing.assert_allclose(found.mean, 2 * images, atol=1e-4)
+    assert (found.votes[:, :, :6] == 2).all()
+    assert (found.votes[:, :, 6:] == 1).all()
+
+
 @pytest.mark.parametrize("layer", [L.AveragePooling2D(2), L.UpSampling2D(2)])
 def test_dense_outputs_of_other_sizes_show_the_same_frame(images, layer):
     model = keras.Sequential([keras.Input((8, 8, 1)), layer])
