@@ -363,6 +363,15 @@ def test_trainable_flags_are_kept(rng):
     model.trainable = False
     new, _ = convert(model, rng)
     assert not new.trainable_variables
+    # One that no config tells of.
+    inputs, attention = (
+        keras.Input((3, 4)),
+        L.MultiHeadAttention(2, 3, kernel_regularizer=kr.regularizers.L2()),
+    )
+    model = keras.Model(inputs, attention(inputs, inputs))
+    attention.query_dense.trainable = False
+    new, _ = convert(model, rng)
+    assert len(new.trainable_variables) == len(model.trainable_variables) == 6
 
 
 def test_mc_layers_are_refused_all_at_once_or_switched_off(rng):
