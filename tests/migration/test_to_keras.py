@@ -225,6 +225,7 @@ def test_penalties_without_one_are_named(rng):
         for part in parts:
             # A kernel of rank 3 is no matrix, as Keras' orthogonal penalty wants one.
             new, report = convert(chain((6, 2), L.Conv1D(3, 2, name="conv", **{argument: part})), rng)
+            assert list(report.differs) == [f"conv/{argument}"]
             assert type(part).__name__ in report.differs[f"conv/{argument}"]
             assert getattr(new.layers[0], argument) is None
             assert not new.losses
