@@ -35,6 +35,8 @@ class Conversion:
         self.replaced: dict[str, str] = {}
         self.differs: dict[str, str] = {}
         self._changed = False
+        # The weights whose penalty is one of an argument, where it is told what became of it.
+        self._told: set[int] = set()
 
     def replace(self, layer: keras.layers.Layer) -> Replacement | None:
         """What `rebuilt` asks: the new layer, or None for a copy of the old one."""
@@ -95,6 +97,7 @@ class Conversion:
                 now = None if told[0] is None else keras.regularizers.serialize(told[0])
                 self._changed |= now != value
                 value = now
+                self._told.update(id(weight) for weight in weights)
         return self._part(value, [tuple(weight.shape) for weight in weights], path)
 
     def _walk(self, value: Any, live: keras.layers.Layer, key: str) -> Any:
@@ -132,7 +135,8 @@ class Conversion:
         wanted = None if old.regularizer is None else counterpart(old.regularizer, [tuple(old.shape)])
         path = f"{self._path(owner)}/{old.name}"
         if isinstance(wanted, Gone):
-            self.differs.setdefault(path, wanted.why)
+            if id(old) not in self._told:
+                self._note(path, wanted.why)
             if new.regularizer is None:
                 return
             wanted = None

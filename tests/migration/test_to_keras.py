@@ -225,6 +225,7 @@ def test_penalties_without_one_are_named(rng):
         for part in parts:
             # A kernel of rank 3 is no matrix, as Keras' orthogonal penalty wants one.
             new, report = convert(chain((6, 2), L.Conv1D(3, 2, name="conv", **{argument: part})), rng)
+            assert list(report.differs) == [f"conv/{argument}"]
             assert type(part).__name__ in report.differs[f"conv/{argument}"]
             assert getattr(new.layers[0], argument) is None
             assert not new.losses
@@ -363,6 +364,15 @@ def test_trainable_flags_are_kept(rng):
     model.trainable = False
     new, _ = convert(model, rng)
     assert not new.trainable_variables
+    # One that no config tells of.
+    inputs, attention = (
+        keras.Input((3, 4)),
+        L.MultiHeadAttention(2, 3, kernel_regularizer=kr.regularizers.L2()),
+    )
+    model = keras.Model(inputs, attention(inputs, inputs))
+    attention.query_dense.trainable = False
+    new, _ = convert(model, rng)
+    assert len(new.trainable_variables) == len(model.trainable_variables) == 6
 
 
 def test_mc_layers_are_refused_all_at_once_or_switched_off(rng):
