@@ -270,8 +270,8 @@ def test_a_bad_argument_is_refused_in_one_sentence(label, arguments, argument, s
     assert ". " not in sentence
 
 
-def test_a_bad_argument_was_tried_on_every_class():
-    assert set(EVERY) == {case[0] for case in REFUSED}
+def test_a_bad_argument_was_tried_on_every_class_that_takes_one():
+    assert {label for label, cls in EVERY.items() if parameters(cls)} == {case[0] for case in REFUSED}
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16", "float64"])
