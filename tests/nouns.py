@@ -24,6 +24,7 @@ NOT_NOUNS = {
     "augment.Transform": "a base class to write transforms on",
     "augment.GeometricTransform": "a base class to write transforms on",
     "augment.ColorTransform": "a base class to write transforms on",
+    "augment.PixelTransform": "a base class to write transforms on",
 }
 
 # Values other than the defaults, for as many arguments as go together; required ones first of all.
@@ -110,6 +111,7 @@ SAMPLES = {
         "fill_mode": "constant",
         "fill_value": 0.5,
         "dtype": "float16",
+        "exact": True,
     },
     "augment.RandomFlip": {"mode": "vertical", "probability": 0.3, "name": "flip"},
     "augment.RandomRotation": {"degrees": (-10, 20), "probability": 0.3, "name": "turn"},
@@ -129,6 +131,31 @@ SAMPLES = {
     "augment.RandomContrast": {"factor": (0.5, 1.2), "probability": 0.3, "name": "contrast"},
     "augment.RandomSaturation": {"factor": (0.5, 1.2), "probability": 0.3, "name": "saturation"},
     "augment.RandomGrayscale": {"probability": 0.3, "name": "grey"},
+    "augment.RandomHue": {"degrees": (-10, 20), "probability": 0.3, "name": "hue"},
+    "augment.RandomInvert": {"probability": 0.3, "name": "negative"},
+    "augment.ColorJitter": {
+        "brightness": (-0.1, 0.2),
+        "contrast": (0.5, 1.2),
+        "saturation": (0.4, 1.1),
+        "hue": (-10, 20),
+        "probability": 0.3,
+        "name": "jitter",
+    },
+    "augment.Rescale": {"scale": [0.5, 1.0, 2.0], "offset": -1.0, "name": "standardise"},
+    "augment.RandomPosterize": {"bits": (2, 5), "probability": 0.3, "name": "bits"},
+    "augment.RandomSolarize": {"threshold": (0.2, 0.5), "probability": 0.3, "name": "sun"},
+    "augment.RandomEqualize": {"probability": 0.3, "name": "even"},
+    "augment.RandomAutoContrast": {"probability": 0.3, "name": "stretch"},
+    "augment.RandomSharpness": {"factor": (0.5, 1.2), "probability": 0.3, "name": "sharp"},
+    "augment.RandomGaussianBlur": {"sigma": (0.5, 1.2), "probability": 0.3, "name": "blur"},
+    "augment.RandomGaussianNoise": {"std": (0.01, 0.02), "probability": 0.3, "name": "noise"},
+    "augment.RandomErasing": {
+        "area": (0.1, 0.2),
+        "ratio": (0.5, 3.0),
+        "fill_value": [0.1, 0.2, 0.3],
+        "probability": 0.3,
+        "name": "hole",
+    },
     "augment.RandomShear": {
         "x_factor": (-0.1, 0.2),
         "y_factor": (0.1, 0.3),

@@ -166,6 +166,28 @@ REFUSED = [
     ("augment.RandomContrast", {"factor": -0.5}, "factor", "-0.5"),
     ("augment.RandomSaturation", {"factor": (1.2, 0.8)}, "factor", "(1.2, 0.8)"),
     ("augment.RandomShear", {"x_factor": (0.2, 0.1)}, "x_factor", "(0.2, 0.1)"),
+    ("augment.RandomHue", {"degrees": (10, -10)}, "degrees", "(10, -10)"),
+    ("augment.ColorJitter", {"contrast": -0.5}, "contrast", "-0.5"),
+    ("augment.ColorJitter", {"hue": "x"}, "hue", "'x'"),
+    ("augment.Rescale", {"scale": 0}, "scale", "0"),
+    ("augment.Rescale", {"scale": [1, nan]}, "scale", "nan"),
+    ("augment.Rescale", {"scale": [1, 2], "offset": [1, 2, 3]}, "offset", "[1, 2, 3]"),
+    ("augment.Rescale", {"scale": []}, "scale", "[]"),
+    ("augment.Pipeline", {"exact": "yes"}, "exact", "'yes'"),
+    *[
+        ("augment.RandomPosterize", {"bits": v}, "bits", repr(v))
+        for v in (0, 9, 2.5, (5, 2), (1, 2, 3), True)
+    ],
+    *[
+        ("augment.RandomSolarize", {"threshold": v}, "threshold", repr(v))
+        for v in (1.5, nan, "x", (0.5, 0.1))
+    ],
+    *[("augment.RandomGaussianBlur", {"sigma": v}, "sigma", repr(v)) for v in (-1, inf, (2, 1), None)],
+    *[("augment.RandomGaussianNoise", {"std": v}, "std", repr(v)) for v in (-0.1, nan, (0.2, 0.1))],
+    ("augment.RandomSharpness", {"factor": -1}, "factor", "-1"),
+    *[("augment.RandomErasing", {"area": v}, "area", repr(v)) for v in (-0.1, 1.5, (0.5, 0.1), "x")],
+    *[("augment.RandomErasing", {"ratio": v}, "ratio", repr(v)) for v in (0, (0, 1), (2, 1))],
+    ("augment.RandomErasing", {"fill_value": "black"}, "fill_value", "'black'"),
     *[
         (label, {"probability": 1.5}, "probability", "1.5")
         for label in EVERY

@@ -113,6 +113,19 @@ def interval(
     return bounds[0], bounds[1]
 
 
+def fixed_or_interval(
+    owner: str, argument: str, value: Any, low: float = -math.inf, high: float = math.inf
+) -> tuple[float, float]:
+    """A `(low, high)` pair in rising order inside the given bounds; a single number x means `(x, x)`.
+
+    >>> fixed_or_interval("RandomSolarize", "threshold", 0.5, 0, 1)
+    (0.5, 0.5)
+    """
+    if not math.isnan(_to_float(value)):
+        return (number(owner, argument, value, low, high),) * 2
+    return interval(owner, argument, value, low, high)
+
+
 def not_both(owner: str, first: str, second: str, came: str, remedy: str) -> ValueError:
     """The sentence for two arguments that say the same thing twice."""
     return ValueError(

@@ -5,8 +5,11 @@ from kerasreg.augment.color import (
     RandomBrightness,
     RandomContrast,
     RandomGrayscale,
+    RandomInvert,
     RandomSaturation,
 )
+from kerasreg.augment.color_jitter import ColorJitter
+from kerasreg.augment.erasing import RandomErasing
 from kerasreg.augment.geometry import (
     GeometricTransform,
     RandomFlip,
@@ -15,23 +18,43 @@ from kerasreg.augment.geometry import (
     RandomTranslation,
     RandomZoom,
 )
+from kerasreg.augment.histogram import RandomAutoContrast, RandomEqualize
+from kerasreg.augment.hue import RandomHue
+from kerasreg.augment.noise import RandomGaussianNoise
 from kerasreg.augment.pipeline import Pipeline
+from kerasreg.augment.pixels import PixelTransform
 from kerasreg.augment.plan import Plan
+from kerasreg.augment.rescale import Rescale
+from kerasreg.augment.stencils import RandomGaussianBlur, RandomSharpness
+from kerasreg.augment.tables import RandomPosterize, RandomSolarize
 from kerasreg.augment.transform import Transform
 
 __all__ = [
+    "ColorJitter",
     "ColorTransform",
     "GeometricTransform",
     "Pipeline",
+    "PixelTransform",
     "Plan",
+    "RandomAutoContrast",
     "RandomBrightness",
     "RandomContrast",
+    "RandomEqualize",
+    "RandomErasing",
     "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGaussianNoise",
     "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPosterize",
     "RandomRotation",
     "RandomSaturation",
+    "RandomSharpness",
     "RandomShear",
+    "RandomSolarize",
     "RandomTranslation",
     "RandomZoom",
+    "Rescale",
     "Transform",
 ]

@@ -7,7 +7,7 @@ it has shape `(images, channels, channels)`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +15,7 @@ import tensorflow as tf
 from kerasreg._core import arguments
 from kerasreg._core.registry import register
 from kerasreg.augment.transform import Range, Transform, between
+from kerasreg.augment.units import Units
 
 ColorMap = tuple[tf.Tensor, tf.Tensor]
 
@@ -66,20 +67,20 @@ class ColorTransform(Transform):
 
     invertible = True
 
-    uses_mean: ClassVar[bool] = False
+    uses_mean: bool = False
     """True where the map depends on the image's mean colour."""
 
-    needs_rgb: ClassVar[bool] = False
+    needs_rgb: bool = False
     """True where the map is about red, green and blue, so that images must have 3 channels."""
 
-    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor, width: float) -> ColorMap:
+    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor, units: Units) -> ColorMap:
         """The map of each image.
 
         Args:
             uniform: Uniform numbers in [0, 1), shape `(images, magnitudes)`.
             mean: float32 of shape `(images, channels)`, the image's mean colour as this transform
                 finds it, after the colour maps before it.
-            width: `high - low` of the pipeline's `value_range`.
+            units: The range of the values here: the pipeline's `value_range`, after what `Rescale` did to it.
 
         Returns:
             Gains `(images, channels)` or matrices `(images, channels, channels)`, and the bias
@@ -87,9 +88,9 @@ class ColorTransform(Transform):
         """
         raise NotImplementedError(f"{type(self).__name__} must write `color_map`")
 
-    def gated_map(self, uniform: tf.Tensor, mean: tf.Tensor, width: float) -> ColorMap:
+    def gated_map(self, uniform: tf.Tensor, mean: tf.Tensor, units: Units) -> ColorMap:
         """`color_map` for the images that are changed, the identity for the others."""
-        gain, bias = self.color_map(uniform[:, 1:], mean, width)
+        gain, bias = self.color_map(uniform[:, 1:], mean, units)
         fires = self.fires(uniform)[:, None]
         same = tf.ones_like(bias)
         if gain.shape.rank == 2:
@@ -117,9 +118,9 @@ class RandomBrightness(ColorTransform):
         super().__init__(probability, name)
         self.factor = arguments.interval(self._owner, "factor", factor)
 
-    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor, width: float) -> ColorMap:
+    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor, units: Units) -> ColorMap:
         """See `ColorTransform.color_map`."""
-        added = between(*self.factor, uniform) * width
+        added = between(*self.factor, uniform) * units.width
         return tf.ones_like(mean), tf.zeros_like(mean) + added
 
     def get_config(self) -> dict[str, Any]:
@@ -154,9 +155,9 @@ class RandomContrast(ColorTransform):
 
     def __init__(self, factor: Range, probability: float = 1.0, name: str | None = None) -> None:
         super().__init__(probability, name)
-        self.factor = _multiplier(self._owner, factor)
+        self.factor = multiplier(self._owner, "factor", factor)
 
-    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor, width: float) -> ColorMap:
+    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor, units: Units) -> ColorMap:
         """See `ColorTransform.color_map`."""
         gain = tf.zeros_like(mean) + between(*self.factor, uniform)
         return gain, mean * (1.0 - gain)
@@ -187,9 +188,9 @@ class RandomSaturation(ColorTransform):
 
     def __init__(self, factor: Range, probability: float = 1.0, name: str | None = None) -> None:
         super().__init__(probability, name)
-        self.factor = _multiplier(self._owner, factor)
+        self.factor = multiplier(self._owner, "factor", factor)
 
-    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor, width: float) -> ColorMap:
+    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor, units: Units) -> ColorMap:
         """See `ColorTransform.color_map`."""
         factor = between(*self.factor, uniform)[..., None]
         return factor * np.eye(3, dtype=np.float32) + (1 - factor) * _to_grey(), tf.zeros_like(mean)
@@ -217,18 +218,42 @@ class RandomGrayscale(ColorTransform):
     def __init__(self, probability: float = 0.1, name: str | None = None) -> None:
         super().__init__(probability, name)
 
-    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor, width: float) -> ColorMap:
+    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor, units: Units) -> ColorMap:
         """See `ColorTransform.color_map`."""
         return tf.zeros_like(mean)[..., None] + _to_grey(), tf.zeros_like(mean)
+
+
+@register
+class RandomInvert(ColorTransform):
+    """Turns images into their negative: `low + high - x`, with the ends of the pipeline's `value_range`.
+
+    Args:
+        probability: How often an image is inverted, a number in [0, 1].
+        name: See `Pipeline`.
+
+    Example:
+        >>> from kerasreg.augment import Pipeline, RandomInvert
+        >>> pipeline = Pipeline([RandomInvert(probability=1)])
+        >>> float(pipeline(tf.fill([1, 1, 1], 55.0))[0, 0, 0])
+        200.0
+    """
+
+    def __init__(self, probability: float = 0.5, name: str | None = None) -> None:
+        super().__init__(probability, name)
+
+    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor, units: Units) -> ColorMap:
+        """See `ColorTransform.color_map`."""
+        low, high = units.bounds
+        return -tf.ones_like(mean), tf.zeros_like(mean) + (low + high)
 
 
 def _to_grey() -> np.ndarray:
     return np.tile(LUMA, (3, 1))
 
 
-def _multiplier(owner: str, factor: Any) -> tuple[float, float]:
+def multiplier(owner: str, argument: str, factor: Any) -> tuple[float, float]:
     """A pair of multipliers; a number x in [0, 1] means (1 - x, 1 + x)."""
     if isinstance(factor, list | tuple):
-        return arguments.interval(owner, "factor", factor, 0)
-    spread = arguments.number(owner, "factor", factor, 0, 1)
+        return arguments.interval(owner, argument, factor, 0)
+    spread = arguments.number(owner, argument, factor, 0, 1)
     return 1.0 - spread, 1.0 + spread

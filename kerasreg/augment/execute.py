@@ -10,7 +10,9 @@ import tensorflow as tf
 
 from kerasreg.augment import color
 from kerasreg.augment.color import ColorMap
-from kerasreg.augment.plan import Placed, Plan, Segment
+from kerasreg.augment.pixels import Pass, gated
+from kerasreg.augment.plan import AFFINE, Placed, Plan, Segment
+from kerasreg.augment.units import Units
 from kerasreg.augment.warp import move, warp
 
 Parameters = dict[str, tf.Tensor]
@@ -33,33 +35,73 @@ def execute(plan: Plan, images: tf.Tensor, uniform: tf.Tensor, compiled: Compile
     """
     for segment in plan.segments:
         parameters = compiled(partial(find_parameters, segment, plan))(images, uniform)
-        images = compiled(partial(render, segment, plan))(images, parameters)
+        for part in parts(segment, plan):
+            images = compiled(part)(images, parameters)
     return images
 
 
 def find_parameters(segment: Segment, plan: Plan, images: tf.Tensor, uniform: tf.Tensor) -> Parameters:
     """The few numbers per image that say what a step does to it."""
+    if segment.kind != AFFINE:
+        return pixel_parameters(segment, images, uniform)
     height, width = (tf.cast(side, tf.float32) for side in tf.unstack(tf.shape(images)[1:3]))
     found: Parameters = {}
     if segment.geometry:
         found["matrices"] = chain_matrix(segment.geometry, uniform, height, width)
     if segment.color:
         mean = mean_color(images) if segment.uses_mean else tf.zeros([tf.shape(images)[0], images.shape[3]])
-        value_width = plan.value_range[1] - plan.value_range[0]
         before = len(segment.colors_before_fill)
-        first = chain_map(segment.color[:before], uniform, mean, value_width)
-        then = chain_map(segment.color[before:], uniform, color.apply_map_to_vector(first, mean), value_width)
+        first = chain_map(segment.color[:before], uniform, mean)
+        then = chain_map(segment.color[before:], uniform, color.apply_map_to_vector(first, mean))
         found["gain"], found["bias"] = color.compose(first, then)
         if segment.resamples and plan.fill_mode == "constant":
             # Maps before the warp see the image alone, maps after it also the fill:
             # then(first.M x + first.b s + fill (1 - s)), where the pixels x and their share s are 0 outside.
-            found["bias"] = color.apply_map_to_vector(then, tf.zeros_like(mean) + plan.fill_value)
-            found["by_share"] = color.apply_map_to_vector(color.linear_part(then), first[1] - plan.fill_value)
+            fill = segment.fill_units.carried(plan.fill_value)
+            found["bias"] = color.apply_map_to_vector(then, tf.zeros_like(mean) + fill)
+            found["by_share"] = color.apply_map_to_vector(color.linear_part(then), first[1] - fill)
     return found
 
 
+def pixel_parameters(segment: Segment, images: tf.Tensor, uniform: tf.Tensor) -> Parameters:
+    """The same for transforms of pixels; each measures what those before it in the step have made."""
+    found: Parameters = {}
+    pixels = _entering(images, segment)
+    for step in segment.steps:
+        numbers = step.transform.gated_numbers(pixels, _lanes(step, uniform), step.units)
+        found |= {f"{step.name}/{key}": value for key, value in numbers.items()}
+        if step is not segment.steps[-1]:
+            pixels = gated(step.transform.change, pixels, numbers, step.units)
+    return found
+
+
+def parts(segment: Segment, plan: Plan) -> list[Callable[[tf.Tensor, Parameters], tf.Tensor]]:
+    """The functions of pixels that a step consists of, each to be compiled on its own."""
+    if segment.kind == AFFINE:
+        return [partial(render, segment, plan)]
+    passes = segment.steps[0].transform.passes()
+    if len(segment.steps) > 1 or len(passes) == 1:
+        return [partial(render_pixels, segment, plan, None, True)]
+    last = len(passes) - 1
+    return [partial(render_pixels, segment, plan, one, i == last) for i, one in enumerate(passes)]
+
+
+def render_pixels(
+    segment: Segment, plan: Plan, one: Pass | None, last: bool, images: tf.Tensor, parameters: Parameters
+) -> tf.Tensor:
+    """The pixels after the transforms of a step, or after one pass of its only one."""
+    pixels = _entering(images, segment)
+    for step in segment.steps:
+        prefix = f"{step.name}/"
+        found = {k.removeprefix(prefix): v for k, v in parameters.items() if k.startswith(prefix)}
+        pixels = gated(one or step.transform.change, pixels, found, step.units)
+    if last:
+        pixels = _left(pixels, segment, plan)
+    return tf.ensure_shape(pixels, images.shape)
+
+
 def render(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
-    """The pixels after a step; after the last one clipped, and in the plan's dtype."""
+    """The pixels after a step of a warp and a colour map."""
     shape = tf.shape(images)
     pixels, inside = tf.reshape(images, [shape[0], shape[1] * shape[2], images.shape[3]]), None
     if segment.resamples:
@@ -71,9 +113,8 @@ def render(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Paramete
         if inside is not None:
             pixels += inside * parameters["by_share"][:, None, :]
     elif inside is not None:
-        pixels += plan.fill_value * (1 - inside)
-    if segment is plan.segments[-1]:
-        pixels = _finished(pixels, plan)
+        pixels += segment.fill_units.carried(plan.fill_value) * (1 - inside)
+    pixels = _left(pixels, segment, plan)
     return tf.ensure_shape(tf.reshape(pixels, shape), images.shape)
 
 
@@ -85,12 +126,12 @@ def chain_matrix(steps: list[Placed], uniform: tf.Tensor, height: tf.Tensor, wid
     return chain
 
 
-def chain_map(steps: list[Placed], uniform: tf.Tensor, mean: tf.Tensor, width: float) -> ColorMap:
+def chain_map(steps: list[Placed], uniform: tf.Tensor, mean: tf.Tensor) -> ColorMap:
     """The one colour map of colour transforms in order; each is given the mean that it would find."""
     chain = color.identity_map(tf.shape(uniform)[0], mean.shape[-1])
     for step in steps:
         found = color.apply_map_to_vector(chain, mean)
-        chain = color.compose(chain, step.transform.gated_map(_lanes(step, uniform), found, width))
+        chain = color.compose(chain, step.transform.gated_map(_lanes(step, uniform), found, step.units))
     return chain
 
 
@@ -108,11 +149,25 @@ def _lanes(step: Placed, uniform: tf.Tensor) -> tf.Tensor:
     return uniform[:, step.lane : step.lane + step.transform.lanes]
 
 
-def _finished(pixels: tf.Tensor, plan: Plan) -> tf.Tensor:
-    if plan.clips:
-        low, high = plan.value_range
-        pixels = tf.minimum(tf.maximum(pixels, low), high)
+def _entering(images: tf.Tensor, segment: Segment) -> tf.Tensor:
+    """The pixels that a transform of pixels is given: float32, and for a table inside the range."""
+    pixels = tf.cast(images, tf.float32)
+    return _clipped(pixels, segment.steps[0].units) if segment.kind == "table" else pixels
+
+
+def _left(pixels: tf.Tensor, segment: Segment, plan: Plan) -> tf.Tensor:
+    """What a step leaves: clipped at the end or after every transform, and at the end in the plan's dtype."""
+    last = segment is plan.segments[-1]
+    if segment.leaves_range if plan.exact else last and plan.clips:
+        pixels = _clipped(pixels, segment.steps[-1].units_after)
+    if not last:
+        return pixels
     dtype = tf.as_dtype(plan.dtype)
     if dtype.is_integer and not pixels.dtype.is_integer:
         pixels = tf.round(pixels)
     return tf.cast(pixels, dtype)
+
+
+def _clipped(pixels: tf.Tensor, units: Units) -> tf.Tensor:
+    low, high = units.bounds
+    return tf.minimum(tf.maximum(pixels, low), high)

@@ -30,7 +30,11 @@ class Pipeline:
         out[p] = clip(C image[G_1 G_2 ... G_n p] + b),    C = C_m ... C_1,
 
     reads each pixel once, bilinearly, and clips once, at the end, to `value_range`. A pipeline of
-    flips returns the very pixels of its input. `explain()` tells what was fused into what.
+    flips returns the very pixels of its input. What is no matrix has a step of its own between those of
+    matrices: tables of values (`RandomPosterize`, `RandomSolarize`, `RandomEqualize`,
+    `RandomAutoContrast`), which are given values clipped to the range, stencils (`RandomSharpness`,
+    `RandomGaussianBlur`), noise and cut-outs (`RandomErasing`). `explain()` tells what was fused into
+    what, and what was not and why.
 
     Use it as `dataset.apply(pipeline)`, on a dataset of single images or, which is faster, of batches:
     what tf.data spends on each element then counts once per batch, and small images gain the most. Or
@@ -61,6 +65,9 @@ class Pipeline:
             `"nearest"` (the edge pixel), `"wrap"` (the image again) or `"constant"`.
         fill_value: The value of a constant fill, in the units of the images.
         dtype: The dtype of the result: `"float32"`, `"float16"`, `"bfloat16"` or `"uint8"` (rounded).
+        exact: Whether to go one transform at a time and clip to the range after each, as a chain of
+            separate operations does; nothing is rounded in between. It costs a resample for every warp
+            and a pass for every colour, and draws the same numbers.
 
     Raises:
         ValueError: No transforms, something else among them, two of one name, or an argument or
@@ -90,13 +97,15 @@ class Pipeline:
         fill_mode: str = "reflect",
         fill_value: float = 0.0,
         dtype: str = "float32",
+        exact: bool = False,
     ) -> None:
         self.transforms = _check_transforms(transforms)
         self.seed = None if seed is None else arguments.integer("Pipeline", "seed", seed)
         self.value_range = values.check_value_range(value_range)
         self.fill_mode = arguments.choice("Pipeline", "fill_mode", fill_mode, FILL_MODES)
         self.fill_value = values.check_fill_value(fill_value)
-        self.dtype = values.check_dtype(dtype, self.value_range)
+        self.dtype = values.check_dtype(dtype)
+        self.exact = arguments.flag("Pipeline", "exact", exact)
         self._plan = make_plan(
             self.transforms,
             unique_names(self.transforms),
@@ -104,7 +113,9 @@ class Pipeline:
             self.fill_value,
             self.value_range,
             self.dtype,
+            self.exact,
         )
+        values.check_dtype_holds(self.dtype, self._plan.units.outer)
         self._key = secrets.randbits(64) if self.seed is None else self.seed
         self._lanes = draws.lane_words(
             [step.name for step in self._plan.steps], [step.transform.lanes for step in self._plan.steps]
@@ -154,6 +165,7 @@ class Pipeline:
             "fill_mode": self.fill_mode,
             "fill_value": self.fill_value,
             "dtype": self.dtype,
+            "exact": self.exact,
         }
 
     @classmethod
@@ -185,9 +197,7 @@ class Pipeline:
 
     def _check(self, element: Any, spec: Any) -> None:
         values.check_spec(spec, self.value_range)
-        values.check_channels(
-            spec, [s.name for s in self._plan.steps if getattr(s.transform, "needs_rgb", False)]
-        )
+        values.check_channels(spec, self._plan.channels)
         movers = [s.name for s in self._plan.steps if isinstance(s.transform, GeometricTransform)]
         elements.refuse_unmoved(element, movers)
 

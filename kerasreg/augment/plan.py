@@ -9,6 +9,9 @@ things do not commute and decide the rules:
   fill modes copy pixels of the image and commute.
 - The mean colour of an image changes when a warp moves pixels out of sight. `RandomContrast` is
   defined by the mean before the warp, so that it commutes too.
+
+What is no matrix, a transform of pixels, commutes with neither, and gets a step of its own: neighbouring
+tables share one, so do cut-outs and noise; a stencil reads the finished pixels around each, and does not.
 """
 
 from __future__ import annotations
@@ -16,25 +19,66 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kerasreg._core import arguments
 from kerasreg.augment.color import ColorTransform
 from kerasreg.augment.geometry import GeometricTransform
+from kerasreg.augment.pixels import PixelTransform
 from kerasreg.augment.transform import Transform
+from kerasreg.augment.units import Units
+
+AFFINE = "affine"
+"""The kind of step that is one warp and one colour map."""
+
+_DOES = {
+    "table": "value by value",
+    "stencil": "each pixel from those around it",
+    "noise": "added to every value",
+    "cut-out": "written over the image",
+}
+_APART = {
+    "table": "is a table of values, no affine map",
+    "stencil": "reads the finished pixels around each",
+    "noise": "adds to the finished values",
+    "cut-out": "hides what has been made so far",
+}
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A transform, its unique name in the pipeline, and the first of its columns of uniform numbers."""
+    """A transform, its unique name in the pipeline, its first column of random numbers, its units."""
 
     transform: Transform
     name: str
     lane: int
+    units: Units
+
+    @property
+    def units_after(self) -> Units:
+        """The units it leaves."""
+        return self.transform.units_after(self.units)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Transforms that are done in one step: at most one warp and one colour map per image."""
+    """Transforms that are done in one step: one warp and one colour map per image, or one pass of pixels.
+
+    Attributes:
+        steps: The transforms, in order.
+        reason: Why they are not in the step before; empty for the first.
+    """
 
     steps: tuple[Placed, ...]
+    reason: str = ""
+
+    @property
+    def kind(self) -> str:
+        """`"affine"`, or the kind of its transforms of pixels."""
+        return _kind(self.steps[0].transform)
+
+    @property
+    def leaves_range(self) -> bool:
+        """Whether values can lie outside their range afterwards."""
+        return bool(self.color) or any(getattr(s.transform, "leaves_range", False) for s in self.steps)
 
     @property
     def geometry(self) -> list[Placed]:
@@ -59,8 +103,17 @@ class Segment:
     @property
     def colors_before_fill(self) -> list[Placed]:
         """The colour transforms that come before the last transform that can bring in a fill."""
-        last = max((i for i, step in enumerate(self.steps) if _fills(step.transform)), default=0)
-        return [step for step in self.steps[:last] if isinstance(step.transform, ColorTransform)]
+        before = self.steps[: self._last_fill]
+        return [step for step in before if isinstance(step.transform, ColorTransform)]
+
+    @property
+    def fill_units(self) -> Units:
+        """The units that a fill stands in when it is brought in."""
+        return self.steps[self._last_fill].units
+
+    @property
+    def _last_fill(self) -> int:
+        return max((i for i, step in enumerate(self.steps) if _fills(step.transform)), default=0)
 
 
 @dataclass(frozen=True)
@@ -71,8 +124,9 @@ class Plan:
         segments: The steps, each a group of transforms that are done at once.
         fill_mode: What stands outside the image.
         fill_value: The colour of a constant fill, in the units of the images.
-        value_range: The smallest and the largest value of a pixel.
+        value_range: The smallest and the largest value of a pixel that comes in.
         dtype: What comes out.
+        exact: Whether every transform is a step of its own, clipped before the next.
     """
 
     segments: tuple[Segment, ...]
@@ -80,11 +134,23 @@ class Plan:
     fill_value: float
     value_range: tuple[float, float]
     dtype: str
+    exact: bool = False
 
     @property
     def steps(self) -> list[Placed]:
         """All transforms in order."""
         return [step for segment in self.segments for step in segment.steps]
+
+    @property
+    def units(self) -> Units:
+        """The range of values that come out."""
+        return self.steps[-1].units_after
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """By the name of a transform that is about so many channels, their number."""
+        needed = {step.name: 3 for step in self.steps if getattr(step.transform, "needs_rgb", False)}
+        return {**needed, **{s.name: s.transform.channels for s in self.steps if s.transform.channels}}
 
     @property
     def resamples(self) -> int:
@@ -93,8 +159,8 @@ class Plan:
 
     @property
     def clips(self) -> bool:
-        """Whether colours can leave the value range and are clipped at the end."""
-        return any(segment.color for segment in self.segments)
+        """Whether values can leave their range and are clipped at the end."""
+        return any(segment.leaves_range for segment in self.segments)
 
     def __str__(self) -> str:
         lines = [f"{_count(len(self.steps), 'transform')} in {_count(len(self.segments), 'step')}"]
@@ -104,14 +170,22 @@ class Plan:
             ]
         alone = sum(_fills(step.transform) for step in self.steps)
         lines.append(f"resamples per image: {self.resamples} (one transform at a time: {alone})")
-        clipped = f", clipped to {_interval(self.value_range)} at the end" if self.clips else ""
         # A pure move of pixels never leaves the dtype that it finds.
-        inner = "float32" if self.resamples or self.clips else "the images' own dtype"
+        moved = not self.resamples and all(s.kind == AFFINE and not s.color for s in self.segments)
+        inner = "the images' own dtype" if moved else "float32"
+        when = "after every transform and" if self.exact else "before every table and" if self._tables else ""
+        clipped = f", clipped {when} to {self.units} at the end".replace("  ", " ") if self.clips else ""
         lines.append(f"computed in {inner}{clipped}, returned as {self.dtype}")
         return "\n".join(lines)
 
+    @property
+    def _tables(self) -> bool:
+        return any(segment.kind == "table" for segment in self.segments)
+
     def _tell(self, segment: Segment) -> list[str]:
         parts = []
+        if segment.kind != AFFINE:
+            parts.append(f"{segment.kind}: {_names(segment.steps)} -> {_DOES[segment.kind]}")
         if segment.resamples:
             fill = f"constant {self.fill_value:g}" if self.fill_mode == "constant" else self.fill_mode
             parts.append(f"geometry: {_names(segment.geometry)} -> one bilinear warp, fill {fill}")
@@ -123,6 +197,8 @@ class Plan:
             parts.append(
                 "mean colour: measured once, before the warp" if segment.resamples else "mean colour: once"
             )
+        if segment.reason:
+            parts.append(f"apart from the step before: {segment.reason}")
         return parts
 
 
@@ -133,28 +209,58 @@ def make_plan(
     fill_value: float,
     value_range: tuple[float, float],
     dtype: str,
+    exact: bool = False,
 ) -> Plan:
     """Group neighbouring transforms into steps, in order."""
     groups: list[list[Placed]] = [[]]
-    lane = 0
+    reasons = [""]
+    lane, units = 0, Units.of(value_range)
     for transform, name in zip(transforms, names, strict=True):
-        if _must_split(groups[-1], transform, fill_mode):
+        _refuse_colors_behind_channels(transform, name, units)
+        reason = _why_apart(groups[-1], transform, name, fill_mode, exact)
+        if reason:
             groups.append([])
-        groups[-1].append(Placed(transform, name, lane))
+            reasons.append(reason)
+        groups[-1].append(Placed(transform, name, lane, units))
         lane += transform.lanes
-    segments = tuple(Segment(tuple(group)) for group in groups)
-    return Plan(segments, fill_mode, fill_value, value_range, dtype)
+        units = transform.units_after(units)
+    segments = tuple(Segment(tuple(group), reason) for group, reason in zip(groups, reasons, strict=True))
+    return Plan(segments, fill_mode, fill_value, value_range, dtype, exact)
 
 
-def _must_split(group: Sequence[Placed], transform: Transform, fill_mode: str) -> bool:
-    if fill_mode != "constant" or not _fills(transform):
-        return False
-    filled = False
-    for step in group:
-        filled = filled or _fills(step.transform)
-        if filled and isinstance(step.transform, ColorTransform):
-            return True
-    return False
+def _refuse_colors_behind_channels(transform: Transform, name: str, units: Units) -> None:
+    if getattr(transform, "needs_rgb", False) and not units.grey:
+        raise arguments.refusal(
+            "Pipeline",
+            "transforms",
+            "a list with a Rescale of single channels behind what is about red, green and blue",
+            arguments.Came(f"{name} behind it"),
+        )
+
+
+def _why_apart(
+    group: Sequence[Placed], transform: Transform, name: str, fill_mode: str, exact: bool
+) -> str | None:
+    """Why a transform cannot be done in one step with those before it; None if it can."""
+    if not group:
+        return None
+    if exact:
+        return "exact=True, one transform at a time"
+    kind, before = _kind(transform), _kind(group[-1].transform)
+    if kind == AFFINE and before != AFFINE:
+        return f"{name} acts on what {group[-1].name} leaves, and does not commute with it"
+    if kind != before or kind == "stencil":
+        return f"{name} {_APART[kind]}"
+    if kind == AFFINE and fill_mode == "constant" and _fills(transform):
+        first = next((i for i, step in enumerate(group) if _fills(step.transform)), len(group))
+        colored = [step.name for step in group[first:] if isinstance(step.transform, ColorTransform)]
+        if colored:
+            return f"{name} brings in a fill that {', '.join(colored)} must not colour"
+    return None
+
+
+def _kind(transform: Transform) -> str:
+    return transform.kind if isinstance(transform, PixelTransform) else AFFINE
 
 
 def _fills(transform: Transform) -> bool:
@@ -167,7 +273,3 @@ def _names(steps: Sequence[Placed]) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _interval(pair: tuple[float, float]) -> str:
-    return f"[{pair[0]:g}, {pair[1]:g}]"

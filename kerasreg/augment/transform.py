@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from kerasreg._core import arguments
+from kerasreg.augment.units import Units
 
 Range = float | tuple[float, float]
 """A `(low, high)` pair, or a number `x` for `(-x, x)`."""
@@ -16,8 +17,9 @@ Range = float | tuple[float, float]
 class Transform:
     """One random change of an image, described by the parameters it draws.
 
-    A transform never touches pixels. It turns uniform numbers into a matrix, and the pipeline
-    composes the matrices of neighbouring transforms before it touches the pixels once.
+    A transform of places or colours never touches pixels. It turns uniform numbers into a matrix, and
+    the pipeline composes the matrices of neighbouring transforms before it touches the pixels once.
+    What no matrix describes is a `PixelTransform`.
 
     Args:
         probability: How often an image is changed at all, a number in [0, 1].
@@ -30,6 +32,9 @@ class Transform:
 
     invertible: ClassVar[bool] = False
     """True where pixels stay where they are or are moved by a matrix: predictions can be led back."""
+
+    channels: int | None = None
+    """How many channels images must have, if the transform has a number for each."""
 
     def __init__(self, probability: float = 1.0, name: str | None = None) -> None:
         self.probability = arguments.number(self._owner, "probability", probability, 0, 1)
@@ -45,6 +50,10 @@ class Transform:
     def fires(self, uniform: tf.Tensor) -> tf.Tensor:
         """Which images are changed, bool of shape `(images,)`."""
         return uniform[:, 0] < self.probability
+
+    def units_after(self, units: Units) -> Units:
+        """The range of values behind the transform, given the one before it: the same but for `Rescale`."""
+        return units
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`, in types that JSON has."""

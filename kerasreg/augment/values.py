@@ -47,15 +47,16 @@ def check_spec(spec: Any, value_range: tuple[float, float]) -> None:
         )
 
 
-def check_channels(spec: tf.TensorSpec, needing_rgb: list[str]) -> None:
-    """Refuse images that are not red, green and blue where a transform is about these."""
-    if needing_rgb and spec.shape[-1] != 3:
-        raise arguments.refusal(
-            "Pipeline",
-            "images",
-            f"of 3 channels for {', '.join(needing_rgb)}",
-            arguments.Came(f"{spec.shape[-1]} in shape {_shape(spec.shape)}"),
-        )
+def check_channels(spec: tf.TensorSpec, needed: dict[str, int]) -> None:
+    """Refuse images of other channels than a transform is about; `needed` goes by its name."""
+    for count in sorted(set(needed.values())):
+        if spec.shape[-1] != count:
+            raise arguments.refusal(
+                "Pipeline",
+                "images",
+                f"of {count} channels for {', '.join(name for name, n in needed.items() if n == count)}",
+                arguments.Came(f"{spec.shape[-1]} in shape {_shape(spec.shape)}"),
+            )
 
 
 def needs_look(dtype: tf.DType, value_range: tuple[float, float]) -> bool:
@@ -89,17 +90,20 @@ def check_values(images: Any, value_range: tuple[float, float]) -> None:
         )
 
 
-def check_dtype(dtype: Any, value_range: tuple[float, float]) -> str:
+def check_dtype(dtype: Any) -> str:
     """The name of a dtype that the result may have."""
     if isinstance(dtype, tf.DType):
         dtype = dtype.name
-    name = arguments.choice("Pipeline", "dtype", dtype, ("float32", "float16", "bfloat16", "uint8"))
+    return arguments.choice("Pipeline", "dtype", dtype, ("float32", "float16", "bfloat16", "uint8"))
+
+
+def check_dtype_holds(name: str, value_range: tuple[float, float]) -> None:
+    """Refuse a dtype that the values that come out do not fit into."""
     low, high = value_range
     if name == "uint8" and (low < 0 or high > 255 or high - low <= 1):
         raise arguments.refusal(
             "Pipeline", "dtype", f"a floating dtype for value_range ({low:g}, {high:g})", name
         )
-    return name
 
 
 def check_fill_value(value: Any) -> float:

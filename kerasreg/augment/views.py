@@ -59,7 +59,10 @@ class Views:
         self._check(images)
 
     def unchanged(self, images: np.ndarray) -> np.ndarray:
-        """The images as they are, in the type of the views."""
+        """The images as they are, in the type and the units of the views."""
+        units = self._plan.units
+        if units.scale != (1.0,) or units.offset != (0.0,):
+            images = units.carried(images)
         return tf.cast(images, self._plan.dtype).numpy()
 
     def draw(
@@ -138,12 +141,12 @@ def lead_back(
 
 def _check_of(pipeline: Pipeline) -> Any:
     value_range = pipeline.value_range
-    rgb = [s.name for s in pipeline.explain().steps if getattr(s.transform, "needs_rgb", False)]
+    channels = pipeline.explain().channels
 
     def check(images: np.ndarray) -> None:
         spec = tf.TensorSpec(images.shape, images.dtype)
         values.check_spec(spec, value_range)
-        values.check_channels(spec, rgb)
+        values.check_channels(spec, channels)
         if values.needs_look(spec.dtype, value_range):
             values.check_values(images, value_range)
 

@@ -1,7 +1,13 @@
-"""Random images, and SciPy's bilinear resampling of them."""
+"""Random images, SciPy's bilinear resampling of them, and pipelines with nothing to compile."""
 
 import numpy as np
+import tensorflow as tf
 from scipy.ndimage import map_coordinates
+
+from kerasreg import augment
+from kerasreg.augment import Pipeline
+from kerasreg.augment.draws import call_epoch, lane_words, uniforms
+from kerasreg.augment.execute import execute
 
 # SciPy's names: "reflect" repeats the edge pixel as ours does, and its "constant" and "wrap" do not
 # interpolate across the border, its "grid-" forms do.
@@ -25,4 +31,24 @@ def scipy_warp(image, matrix, mode):
             for c in range(channels)
         ],
         axis=-1,
+    )
+
+
+def fixed(name, value, **more):
+    """A transform that always draws this magnitude."""
+    return getattr(augment, name)((value, value), **more)
+
+
+def first_draw(transforms, images, **arguments):
+    """The first draw of a pipeline, carried out operation by operation: nothing to compile."""
+    pipeline = Pipeline(transforms, **arguments)
+    return execute(pipeline.explain(), tf.constant(images), drawn(pipeline, len(images))).numpy()
+
+
+def drawn(pipeline, count):
+    """The uniform numbers of `pipeline(images, draw=0)`."""
+    steps = pipeline.explain().steps
+    lanes = lane_words([s.name for s in steps], [s.transform.lanes for s in steps])
+    return uniforms(
+        pipeline.seed, lanes, call_epoch(tf.constant(0, tf.int64)), tf.range(count, dtype=tf.int64)
     )

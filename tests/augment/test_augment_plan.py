@@ -3,41 +3,20 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from augment_oracle import random_images, scipy_warp
+from augment_oracle import drawn, first_draw, fixed, random_images, scipy_warp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasreg import augment
 from kerasreg.augment import Pipeline
 from kerasreg.augment.color import compose
-from kerasreg.augment.draws import call_epoch, lane_words, uniforms
-from kerasreg.augment.execute import chain_map, chain_matrix, execute
+from kerasreg.augment.execute import chain_map, chain_matrix
 from kerasreg.augment.geometry import rotation_matrix, translation_matrix
 from kerasreg.augment.plan import make_plan
 
 
-def fixed(name, value, **more):
-    """A transform that always draws this magnitude."""
-    return getattr(augment, name)((value, value), **more)
-
-
 def names_of(segment):
     return [step.name for step in segment.steps]
-
-
-def first_draw(transforms, images, **arguments):
-    """The first draw of a pipeline, carried out operation by operation: nothing to compile."""
-    pipeline = Pipeline(transforms, **arguments)
-    return execute(pipeline.explain(), tf.constant(images), drawn(pipeline, len(images))).numpy()
-
-
-def drawn(pipeline, count):
-    """The uniform numbers of `pipeline(images, draw=0)`."""
-    steps = pipeline.explain().steps
-    lanes = lane_words([s.name for s in steps], [s.transform.lanes for s in steps])
-    return uniforms(
-        pipeline.seed, lanes, call_epoch(tf.constant(0, tf.int64)), tf.range(count, dtype=tf.int64)
-    )
 
 
 @pytest.mark.parametrize("fill_mode", ["reflect", "nearest", "wrap"])
@@ -346,11 +325,11 @@ def test_magnitudes_span_their_range_evenly():
     np.testing.assert_allclose(-m[:, 0, 2], 0.2 * grid * 50, atol=1e-5)
 
     mean = tf.fill([11, 1], 100.0)
-    gain, bias = chain_map(steps_of(augment.RandomBrightness(0.2)), column(grid, 2), mean, 255.0)
+    gain, bias = chain_map(steps_of(augment.RandomBrightness(0.2)), column(grid, 2), mean)
     np.testing.assert_allclose(gain, 1)
     np.testing.assert_allclose(bias[:, 0], (-0.2 + 0.4 * grid) * 255, atol=1e-4)
 
-    gain, bias = chain_map(steps_of(augment.RandomContrast(0.5)), column(grid, 2), mean, 255.0)
+    gain, bias = chain_map(steps_of(augment.RandomContrast(0.5)), column(grid, 2), mean)
     np.testing.assert_allclose(gain[:, 0], 0.5 + grid, atol=1e-6)
     np.testing.assert_allclose(bias[:, 0], 100 * (0.5 - grid), atol=1e-4)
 
