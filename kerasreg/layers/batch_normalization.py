@@ -207,7 +207,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if mask is None and not special and not (self.synchronized and has_replicas()):
             kernel = batch_norm_kernels.for_whole_batch(inputs, feature)
             if kernel is not None:
-                y, found = kernel.normalize_with_batch(inputs, *self._all_parameters(), self.epsilon)
+                y, found = kernel.normalize_with_batch(inputs, *self._held_values(), self.epsilon)
                 self._average(found, found.usable)
                 return ops.cast(y, self.compute_dtype)
         x = ops.cast(inputs, wide_dtype(inputs.dtype))
@@ -217,7 +217,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         kernel = batch_norm_kernels.for_given_moments(inputs, feature)
         if kernel is None:
             return super().call(inputs, training=False)
-        return ops.cast(kernel.normalize_with(inputs, *self._all_parameters(), self.epsilon), self.compute_dtype)
+        return ops.cast(kernel.normalize_with(inputs, *self._held_values(), self.epsilon), self.compute_dtype)
 
     def _normalize_with_batch(self, x: Any, mask: Any, feature: int) -> Any:
         rank, rows = len(x.shape), ops.shape(x)[0]
@@ -227,7 +227,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         else:
             axes = tuple(axis for axis in range(rank) if axis != feature)
         found = batch_moments(x, axes, mask, self.synchronized)
-        gamma, beta, *moving = (self._laid_out(v, x) for v in self._all_parameters())
+        gamma, beta, *moving = (self._laid_out(v, x) for v in self._held_values())
         whole = flat(found if self.virtual_batch_size is None else over_groups(found))
         # A mask may leave single features without a value.
         measured = ops.logical_and(whole.usable, whole.count > 0)
@@ -245,7 +245,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         y = (x - by.origin) * scale + (beta - by.shift * scale)
         return y if len(x.shape) == rank else joined(y, rows)
 
-    def _all_parameters(self) -> tuple[Any, ...]:
+    def _held_values(self) -> tuple[Any, ...]:
         """Gamma, beta, and the moving mean and variance; ones and zeros where the layer has none."""
         shape, dtype = self.moving_mean.shape, wide_dtype(self.variable_dtype)
         gamma = ops.cast(self.gamma, dtype) if self.scale else ops.ones(shape, dtype)
