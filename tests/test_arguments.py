@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from kerasreg._core import arguments
-from kerasreg._core.arguments import Came, choice, flag, integer, interval, not_both, number, refusal
+from kerasreg._core.arguments import (
+    Came,
+    choice,
+    fixed_or_interval,
+    flag,
+    integer,
+    interval,
+    not_both,
+    number,
+    refusal,
+)
 
 
 def sentence(check, *args, **kwargs):
@@ -119,6 +129,14 @@ def test_an_interval_is_a_pair_or_a_number_for_both_sides():
     assert interval("Layer", "rate", [np.float32(-1), 2]) == (-1.0, 2.0)
     assert interval("Layer", "rate", 0.5) == (-0.5, 0.5)
     assert interval("Layer", "rate", (2, 2)) == (2.0, 2.0)
+
+
+def test_a_number_in_the_place_of_a_pair_can_mean_always_this():
+    assert fixed_or_interval("Layer", "rate", (1, 2), 0, 3) == (1.0, 2.0)
+    assert fixed_or_interval("Layer", "rate", np.float32(0.5), 0, 1) == (0.5, 0.5)
+    assert sentence(fixed_or_interval, -0.5, 0, 1).endswith("must be a number in [0, 1], got -0.5.")
+    assert sentence(fixed_or_interval, (0.5, 2), 0, 1).endswith("must be a number in [0, 1], got 2.")
+    assert sentence(fixed_or_interval, "x").endswith("a number or a (low, high) pair, got 'x'.")
 
 
 @pytest.mark.parametrize("value", [(1,), (1, 2, 3), "12", None, {1, 2}])

@@ -40,7 +40,7 @@ def equalizing_tables(counts: tf.Tensor) -> tf.Tensor:
 class RandomEqualize(PixelTransform):
     """Makes each channel's histogram of 256 levels even. Values between two levels are interpolated.
 
-    On bytes it is what Pillow, torchvision and albumentations (`mode="pil"`) compute.
+    On bytes it is what Pillow computes.
 
     Args:
         probability: How often an image is changed, a number in [0, 1].

@@ -39,7 +39,8 @@ class RandomHue(ColorTransform):
 
     The turn is a rotation of I and Q in the YIQ space, a matrix, which keeps every pixel's luma
     `0.299 R + 0.587 G + 0.114 B`. It is not the hue of HSV, which keeps the largest of the channels
-    instead: the two agree on grey and roughly on the angles, not on the values.
+    instead: the two agree on grey and roughly on the angles, not on the values. A strong colour can turn
+    out of the range, and is clipped to it.
 
     Args:
         degrees: The angle in degrees; `x` means `(-x, x)`. Positive goes from red over yellow to green,
@@ -53,8 +54,9 @@ class RandomHue(ColorTransform):
     Example:
         >>> RandomHue(20)
         RandomHue(degrees=(-20.0, 20.0))
-        >>> hue_matrix(tf.constant([120.0]))[0, :, 0].numpy().round(2).tolist()  # what becomes of red
-        [0.03, 0.33, 0.84]
+        >>> red = hue_matrix(tf.constant([30.0]))[0, :, 0].numpy()
+        >>> (100 * red).round().astype(int).tolist()  # in hundredths of the range, before it is clipped
+        [82, 20, -58]
     """
 
     needs_rgb = True

@@ -32,12 +32,12 @@ class Rescale(ColorTransform):
         name: See `Pipeline`.
 
     Raises:
-        ValueError: A scale of 0, numbers that are not finite, or as many scales as offsets do not fit.
+        ValueError: A scale of 0, a number that is not finite, or not as many offsets as scales.
 
     Example:
         >>> from kerasreg.augment import Pipeline, RandomBrightness, Rescale
         >>> pipeline = Pipeline([RandomBrightness((0.1, 0.1)), Rescale(1 / 127.5, -1)])
-        >>> float(pipeline(tf.fill([1, 1, 1], 127.5))[0, 0, 0].numpy().round(4))
+        >>> round(float(pipeline(tf.fill([1, 1, 1], 127.5))[0, 0, 0]), 4)
         0.2
         >>> pipeline.explain().units
         Units(low=(-1.0,), high=(1.0,), scale=(0.00784313725490196,), offset=(-1.0,))

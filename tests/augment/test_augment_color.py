@@ -37,6 +37,16 @@ def test_hue_goes_from_red_over_yellow_to_green():
     np.testing.assert_allclose(after - before, 40, atol=20)
 
 
+def test_the_turn_of_hue_is_drawn_evenly():
+    image = np.tile(np.uint8([[[[150, 110, 120]]]]), (800, 1, 1, 1))
+    out = first_draw([augment.RandomHue((-30, 50), probability=0.5)], image)
+    iq = tf.image.rgb_to_yiq(np.concatenate([image[:1], out]).astype(np.float32)).numpy()[:, 0, 0, 1:]
+    angle = np.degrees(np.arctan2(iq[:, 1], iq[:, 0]))
+    turned = (angle[0] - angle[1:])[np.abs(out - image).max((1, 2, 3)) > 1e-3]
+    assert abs(len(turned) - 400) < 60
+    assert stats.kstest(turned, "uniform", (-30, 80)).pvalue > 1e-3
+
+
 def test_turns_of_hue_are_a_group():
     turn = hue_matrix(tf.constant([0.0, 50.0, -80.0, -30.0, 360.0])).numpy()
     np.testing.assert_allclose(turn[0], np.eye(3), atol=1e-6)

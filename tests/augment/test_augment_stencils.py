@@ -172,6 +172,30 @@ def test_steps_of_every_kind_in_order(monkeypatch):
     assert [x.shape for x in unknown] == [(9, 11, 3)] * 8
 
 
+@pytest.mark.parametrize(
+    ("make", "attribute"),
+    [
+        (lambda p: augment.RandomSharpness((0.5, 2.0), probability=p), "factor"),
+        (lambda p: augment.RandomGaussianBlur((0.5, 2.0), probability=p), "sigma"),
+        (lambda p: augment.RandomGaussianNoise((0.5, 2.0), probability=p), "std"),
+        (lambda p: augment.RandomAutoContrast(probability=p), None),
+    ],
+)
+def test_draws_are_even_and_happen_as_often_as_stated(make, attribute):
+    step = make(0.3)
+    plan = Pipeline([step]).explain()
+    uniform = drawn(Pipeline([step]), 2000)
+    found = step.gated_numbers(tf.zeros([2000, 2, 2, 1]), uniform, plan.units)
+    assert abs(found["fires"].numpy().mean() - 0.3) < 4 * np.sqrt(0.21 / 2000)
+    if attribute:
+        assert stats.kstest(found[attribute], "uniform", (0.5, 1.5)).pvalue > 1e-3
+        # Whether an image is changed says nothing about by how much.
+        assert abs(np.corrcoef(found[attribute], found["fires"])[0, 1]) < 0.1
+    images = random_images(300, 5, 6) // 2
+    changed = np.abs(first_draw([step], images) - images).max((1, 2, 3)) > 1e-3
+    np.testing.assert_array_equal(changed, drawn(Pipeline([step]), 300)[:, 0] < 0.3)
+
+
 def test_views_with_holes_cannot_be_led_back():
     assert Views.of(Pipeline(ALL), "t").one_way() == ["RandomErasing", "RandomErasing_1"]
 
