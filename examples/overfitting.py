@@ -21,7 +21,7 @@ import kerasreg as kr
 
 RESULTS = Path(__file__).parent / "results"
 
-# What each cure switches on. Strengths, steps and rate were settled on seeds 101 to 105; the figures are of others.
+# What each cure switches on. Strengths, steps and rate were settled on seeds 101 to 105, not on those reported.
 CURES: dict[str, frozenset[str]] = {
     "bare": frozenset(),
     "L2": frozenset({"l2"}),
