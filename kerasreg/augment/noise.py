@@ -28,10 +28,15 @@ def standard_normal(keys: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
     places = tf.cast(tf.range(tf.reduce_prod(shape[1:])), tf.uint32)
     zero = tf.zeros([], tf.uint32)
     words = threefry2x32((keys[:, :1], keys[:, 1:]), (places[None], zero))
-    first, second = (tf.cast(tf.bitwise.right_shift(w, tf.constant(8, tf.uint32)), tf.float32) for w in words)
-    # The first is in (0, 1], so that its logarithm is finite.
+    return tf.reshape(box_muller(*words), shape)
+
+
+def box_muller(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Normal numbers from pairs of uint32 words; every pair gives a finite one."""
+    shift = tf.constant(8, tf.uint32)
+    first, second = (tf.cast(tf.bitwise.right_shift(word, shift), tf.float32) for word in (first, second))
     radius = tf.sqrt(-2.0 * tf.math.log((first + 1.0) * 2.0**-24))
-    return tf.reshape(radius * tf.cos((2 * math.pi * 2.0**-24) * second), shape)
+    return radius * tf.cos((2 * math.pi * 2.0**-24) * second)
 
 
 @register
