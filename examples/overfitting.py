@@ -21,7 +21,7 @@ import kerasreg as kr
 
 RESULTS = Path(__file__).parent / "results"
 
-# What each cure switches on. Strengths, steps and rate were settled on seeds 101 to 105, not on those reported.
+# What each cure switches on. Strengths, steps and rate were settled on seeds 101 to 105, not those reported.
 CURES: dict[str, frozenset[str]] = {
     "bare": frozenset(),
     "L2": frozenset({"l2"}),
