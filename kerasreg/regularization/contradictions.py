@@ -21,11 +21,7 @@ _ABSOLUTES = (
 )
 _UNIT_NORMS = (constraints.UnitNorm, keras.constraints.UnitNorm)
 # Proximal steps: each is the exact form of a penalty, and the prior that goes with it.
-_PROXIMAL = tuple(
-    getattr(constraints, name)
-    for name in ("SoftThreshold", "GroupSoftThreshold")
-    if hasattr(constraints, name)
-)
+_PROXIMAL = (constraints.SoftThreshold, constraints.GroupSoftThreshold)
 
 
 def check_together(owner: str, weight: Weight, regularizer: Any) -> None:

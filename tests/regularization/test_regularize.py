@@ -501,6 +501,16 @@ UNBUILT = keras.Sequential([keras.layers.Dense(1)], name="unbuilt")
             ["UnitNorm", "'last/kernel'"],
         ),
         (lambda: constrained(kr.constraints.UnitNorm()), {"*": "l2"}, ["UnitNorm", "constant"]),
+        (
+            lambda: constrained(kr.constraints.SoftThreshold(0.1)),
+            {"*": kr.regularizers.GaussianPrior()},
+            ["GaussianPrior on 'last/kernel'", "SoftThreshold is the step of another prior"],
+        ),
+        (
+            lambda: constrained(kr.constraints.GroupSoftThreshold(0.1)),
+            {"*": kr.regularizers.ElasticNet(0.1)},
+            ["ElasticNet on 'last/kernel'", "count twice"],
+        ),
     ],
 )
 def test_nonsense_is_refused_in_a_sentence_and_nothing_is_changed(make, rules, words):
@@ -524,5 +534,5 @@ def test_weights_that_are_not_finite_are_refused():
 
 def test_constraints_that_agree_are_left_to_work():
     for constraint in ("non_neg", keras.constraints.MaxNorm(1.0), kr.constraints.MaxNorm(1.0)):
-        kr.regularize(constrained(constraint), {"*": kr.regularizers.GaussianPrior()})
-    kr.regularize(constrained("unit_norm"), {"*": kr.regularizers.L1(0.1)})
+        assert len(kr.regularize(constrained(constraint), {"*": kr.regularizers.GaussianPrior()}).losses) == 1
+    assert len(kr.regularize(constrained("unit_norm"), {"*": kr.regularizers.L1(0.1)}).losses) == 1
