@@ -182,7 +182,7 @@ REFUSED = [
         ("augment.RandomSolarize", {"threshold": v}, "threshold", repr(v))
         for v in (1.5, nan, "x", (0.5, 0.1))
     ],
-    *[("augment.RandomGaussianBlur", {"sigma": v}, "sigma", repr(v)) for v in (-1, inf, (2, 1), None)],
+    *[("augment.RandomGaussianBlur", {"sigma": v}, "sigma", repr(v)) for v in (-1, 31, inf, (2, 1), None)],
     *[("augment.RandomGaussianNoise", {"std": v}, "std", repr(v)) for v in (-0.1, nan, (0.2, 0.1))],
     ("augment.RandomSharpness", {"factor": -1}, "factor", "-1"),
     *[("augment.RandomErasing", {"area": v}, "area", repr(v)) for v in (-0.1, 1.5, (0.5, 0.1), "x")],

@@ -16,6 +16,9 @@ from kerasreg.augment.pixels import Found, Pass, PixelTransform, per_pixel
 from kerasreg.augment.transform import Range, between
 from kerasreg.augment.units import Units
 
+_WIDEST = 30.0
+"""The compiled filter has six terms for each pixel of deviation."""
+
 
 def smoothed(images: tf.Tensor) -> tf.Tensor:
     """The mean of the 3x3 pixels around each with weight 5 in the middle; the border pixels as they are."""
@@ -92,8 +95,8 @@ class RandomGaussianBlur(PixelTransform):
     with the image mirrored at its edges.
 
     Args:
-        sigma: The standard deviation in pixels, at least 0; a number for always this one, or a
-            `(low, high)` pair. 0 changes nothing.
+        sigma: The standard deviation in pixels, from 0 (changes nothing) to 30; a number for always this
+            one, or a `(low, high)` pair.
         probability: How often an image is changed at all, a number in [0, 1].
         name: See `Pipeline`.
 
@@ -108,7 +111,7 @@ class RandomGaussianBlur(PixelTransform):
         self, sigma: float | tuple[float, float], probability: float = 1.0, name: str | None = None
     ) -> None:
         super().__init__(probability, name)
-        self.sigma = arguments.fixed_or_interval(self._owner, "sigma", sigma, 0)
+        self.sigma = arguments.fixed_or_interval(self._owner, "sigma", sigma, 0, _WIDEST)
         self._radius = max(1, math.ceil(3 * self.sigma[1]))
 
     def measure(self, images: tf.Tensor, uniform: tf.Tensor, units: Units) -> Found:
