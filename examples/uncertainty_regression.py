@@ -1,6 +1,6 @@
 """Gal and Ghahramani's regression on Boston housing: is Monte Carlo dropout's doubt as good as published?
 
-python examples/uncertainty_regression.py            20 splits, about four minutes of one core
+python examples/uncertainty_regression.py            20 splits, about four minutes on two cores
 python examples/uncertainty_regression.py --quick    does it run?
 
 The protocol, as the authors gave it up to 2018: 20 random splits into 90 % training and 10 % test data; a net
