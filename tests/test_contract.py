@@ -152,6 +152,7 @@ REFUSED = [
     *[("callbacks.ActivationStats", {"every": v}, "every", repr(v)) for v in (0, 2.5, "x")],
     *[("callbacks.ActivationStats", {"layers": v}, "layers", repr(v)) for v in ([], 3)],
     ("callbacks.ActivationStats", {"diagnose": "no"}, "diagnose", "'no'"),
+    ("callbacks.ActivationStats", {"stop_on": "fatal"}, "stop_on", "'fatal'"),
     ("augment.Pipeline", {"transforms": []}, "transforms", "[]"),
     ("augment.Pipeline", {"value_range": (255, 0)}, "value_range", "(255, 0)"),
     ("augment.Pipeline", {"fill_mode": "mirror"}, "fill_mode", "'mirror'"),

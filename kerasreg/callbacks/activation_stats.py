@@ -14,7 +14,7 @@ from kerasreg._core.paths import layer_paths
 from kerasreg._core.registry import register
 from kerasreg._tap.train_step import Tap
 from kerasreg.callbacks.activation_log import ActivationLog
-from kerasreg.diagnostics.activation_rules import FEWEST_STEPS, judge_activations
+from kerasreg.callbacks.judging import Judge, stops_on
 from kerasreg.diagnostics.finding import Finding
 
 
@@ -33,11 +33,12 @@ class ActivationStats(keras.callbacks.Callback):
         every: Observe each step whose number is a multiple of this, and the first step of each `fit`.
         layers: Patterns of layer paths (`"conv*"`, `"block/*"`), one or a list; None for all layers.
         diagnose: Whether findings are made, and printed at the end of the epoch in which they arise.
+        stop_on: `"error"` or `"warning"`: end the training at the first finding as bad as that or worse.
 
     Attributes:
         history: A list of dicts, one for each layer and observed step: `step` (the optimizer's, counted
             from 0), `layer`, `mean`, `std`, `rms`, `zeros`.
-        findings: A list of `kerasreg.diagnostics.Finding`.
+        findings: A list of `kerasreg.diagnostics.Finding`; one that no longer holds says so in `cleared`.
         skipped: A dict from the path of a layer that could not be seen to the reason.
 
     Raises:
@@ -60,6 +61,7 @@ class ActivationStats(keras.callbacks.Callback):
         every: int = 10,
         layers: str | Sequence[str] | None = None,
         diagnose: bool = True,
+        stop_on: str | None = None,
     ):
         super().__init__()
         self.log_dir = None if log_dir is None else os.fspath(log_dir)
@@ -67,7 +69,9 @@ class ActivationStats(keras.callbacks.Callback):
         self.layers = _patterns(layers)
         self.diagnose = flag("ActivationStats", "diagnose", diagnose)
         self.history: list[dict[str, Any]] = []
-        self.findings: list[Finding] = []
+        self.stop_on = stops_on(stop_on)
+        self._judge = Judge(self.stop_on)
+        self.findings: list[Finding] = self._judge.findings
         self.skipped: dict[str, str] = {}
         self._observed: int | None = None
 
@@ -78,6 +82,7 @@ class ActivationStats(keras.callbacks.Callback):
             "every": self.every,
             "layers": self.layers,
             "diagnose": self.diagnose,
+            "stop_on": self.stop_on,
         }
 
     @classmethod
@@ -88,7 +93,7 @@ class ActivationStats(keras.callbacks.Callback):
     def summary(self) -> str:
         """A table of the layers at the step observed last, with what was found about each."""
         latest: dict[str, dict[str, Any]] = {row["layer"]: row for row in self.history}
-        codes = {finding.layer: finding.code for finding in self.findings}
+        codes = {f.layer: f.code for f in self.findings if f.cleared is None}
         width = max((len(layer) for layer in latest), default=5)
         lines = [f"{'layer':{width}}  {'mean':>9}  {'std':>9}  {'RMS':>9}  {'zeros':>6}  state"]
         for layer, row in latest.items():
@@ -105,7 +110,8 @@ class ActivationStats(keras.callbacks.Callback):
         self._seen: set[str] = set()
         self._first = True
         self._observed = None
-        self._window = len(self.history)
+        if self.diagnose:
+            self._judge.begin(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Count on from the optimizer's step, which a resumed training brings along."""
@@ -127,30 +133,23 @@ class ActivationStats(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Take the observed step's figures."""
         if self._observed is not None:
-            self._record(self._observed)
+            self._record(self._observed, logs)
             self._observed = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Say what is newly wrong."""
-        if not self.diagnose:
-            return
-        known = {(finding.layer, finding.code) for finding in self.findings}
-        window = self.history[self._window :]
-        for finding in judge_activations(window):
-            if (finding.layer, finding.code) not in known:
-                self.findings.append(finding)
-                print(f"\n{finding}")
-        # A short epoch's steps wait for the next one's, until there are enough to judge by.
-        if len({row["step"] for row in window}) >= FEWEST_STEPS:
-            self._window = len(self.history)
+        if self.diagnose:
+            self._judge.end_epoch(epoch, logs)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Leave the model as it was."""
         self._tap.leave()
 
-    def _record(self, step: int) -> None:
+    def _record(self, step: int, logs: Mapping[str, float] | None) -> None:
         rows = [row for row in self._tap.latest if row["layer"].partition(":")[0] in self._rows]
         self.history.extend({"step": step, **row} for row in rows)
+        if self.diagnose:
+            self._judge.observe(step, rows, logs)
         if self._log is not None:
             self._log.write(step, rows)
         self._seen.update(row["layer"] for row in rows)
