@@ -127,4 +127,5 @@ def _kernels(model: keras.Model) -> Iterator[tuple[str, Kernel]]:
 
 
 def _host(variable: keras.Variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable.value)).astype("float32")
+    # Keras' convert_to_numpy hands NumPy a TensorFlow variable, of which it warns.
+    return np.asarray(variable.numpy()).astype("float32")

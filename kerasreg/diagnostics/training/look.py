@@ -100,7 +100,7 @@ def learning_rate(model: keras.Model) -> float | None:
     """The optimizer's learning rate now, None for an optimizer without one."""
     try:
         rate = model.optimizer.learning_rate
-        return float(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(rate)))
+        return float(rate.numpy() if isinstance(rate, keras.Variable) else rate)
     except (AttributeError, TypeError, ValueError):
         return None
 
