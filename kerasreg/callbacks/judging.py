@@ -47,9 +47,9 @@ class Judge:
         self._window = []
 
     def observe(self, step: int, rows: Sequence[dict[str, Any]], logs: Mapping[str, Any] | None) -> None:
-        """Take an observed step's rows, without `step`, and the logs that Keras showed at its end."""
+        """Take an observed step's rows, and the logs that Keras showed at its end."""
         self._look.step(step, rows, logs)
-        self._window += [{"step": step, **row} for row in rows]
+        self._window += rows
         loss = (logs or {}).get("loss", 0.0)
         # Every further step of the epoch would be lost time; its end says why.
         if self._stop_on is not None and not math.isfinite(float(loss)):
