@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from itertools import pairwise
 
 from kerasreg.diagnostics.finding import Finding
 from kerasreg.diagnostics.signal_rules import BROUGHT_BACK, EXPLODED, VANISHED
@@ -18,6 +19,11 @@ BLOWN = Bound(alarm=EXPLODED, clear=1e3)
 # and Bengio, AISTATS 2010, on layers of sigmoids): a thousand is five such layers that add nothing of their
 # own. It counts where each layer on the way takes half or more; a single layer of another kind is none.
 STARVED, SURELY_STARVED, PER_LAYER = Bound(alarm=1e3, clear=1e2), Bound(alarm=1e6, clear=1e5), 2.0
+# What is left of the ratio without its largest single step: a gradient that is lost at one layer, such as an
+# output that starts at zero, comes back as soon as that layer has learned.
+OTHER_LAYERS = 30.0
+# The derivative of an activation at its centre, by which it shrinks a small signal after its linear layer.
+SLOPES = {"sigmoid": 0.25, "hard_sigmoid": 1.0 / 6.0}
 # So many standard deviations lie between the extremes of a batch of normal numbers.
 SPAN = 4.0
 # A gradient this many times the weights that it belongs to; Pascanu, Mikolov and Bengio (ICML 2013) cure it
@@ -41,7 +47,8 @@ def judge_signal_in_training(
     # The output is told by its size where that of a hidden layer has not been.
     lost = blown = False
     for i, layer in enumerate(hidden):
-        variation = [(s, _ratio(base_variation, v)) for s, v in window.held(layer, "range", "std")]
+        slope = SLOPES.get(facts.activation, 1.0) if (facts := training.of(layer)) else 1.0
+        variation = [(s, _ratio(base_variation * slope, v)) for s, v in window.held(layer, "range", "std")]
         size = [(s, v / base_rms) for s, v in window.held(layer, "rms")]
         low = LOST.since(variation, (layer, "vanishing-signal") in standing) is not None
         high = BLOWN.since(size, (layer, "exploding-signal") in standing) is not None
@@ -112,9 +119,9 @@ def _starved(
     if since is None:
         return
     factor = middle(v for _, v in shares) ** (1.0 / depth)
-    if not sure and factor < PER_LAYER:
-        return
     last = steps[-1]
+    if not sure and (factor < PER_LAYER or _at_one_layer([norms[layer][last] for layer in layers])):
+        return
     top = max(layers, key=lambda layer: norms[layer][last])
     since = first_since(shares, STARVED.alarm)
     share = middle(v for _, v in shares)
@@ -129,6 +136,13 @@ def _starved(
         _bring_gradient_back(layers, training),
         since,
     )
+
+
+def _at_one_layer(here: list[float]) -> bool:
+    """Whether all of the loss on the way down to the first layer happens between two of them."""
+    top = max(range(len(here)), key=here.__getitem__)
+    steps = [_ratio(above, below) for below, above in pairwise(here[: top + 1])]
+    return _ratio(here[top], here[0]) / max(steps, default=1.0) < OTHER_LAYERS
 
 
 def _bring_gradient_back(layers: list[str], training: Training) -> str:
