@@ -38,6 +38,16 @@ def with_images(element: Any, images: Any) -> Any:
     return images
 
 
+def split(element: Any) -> dict[str, Any]:
+    """What a plan has to know of an element, by Keras' names for it."""
+    return {KEY: images_of(element)}
+
+
+def joined(element: Any, parts: dict[str, Any]) -> Any:
+    """The element with the parts that `split` took, changed, in their place."""
+    return with_images(element, parts[KEY])
+
+
 def refuse_unmoved(element: Any, movers: list[str]) -> None:
     """Refuse an element with masks, boxes or points when `movers`, the geometric transforms, move the image.
 

@@ -12,8 +12,9 @@ from kerasreg.augment import color
 from kerasreg.augment.color import ColorMap
 from kerasreg.augment.pixels import Pass, gated
 from kerasreg.augment.plan import AFFINE, Placed, Plan, Segment
+from kerasreg.augment.transform import Size
 from kerasreg.augment.units import Units
-from kerasreg.augment.warp import move, warp
+from kerasreg.augment.warp import move, sizes, warp
 
 Parameters = dict[str, tf.Tensor]
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -44,7 +45,7 @@ def find_parameters(segment: Segment, plan: Plan, images: tf.Tensor, uniform: tf
     """The few numbers per image that say what a step does to it."""
     if segment.kind != AFFINE:
         return pixel_parameters(segment, images, uniform)
-    height, width = (tf.cast(side, tf.float32) for side in tf.unstack(tf.shape(images)[1:3]))
+    height, width, _ = sizes(images)
     found: Parameters = {}
     if segment.geometry:
         found["matrices"] = chain_matrix(segment.geometry, uniform, height, width)
@@ -68,7 +69,7 @@ def pixel_parameters(segment: Segment, images: tf.Tensor, uniform: tf.Tensor) ->
     found: Parameters = {}
     pixels = _entering(images, segment)
     for step in segment.steps:
-        numbers = step.transform.gated_numbers(pixels, _lanes(step, uniform), step.units)
+        numbers = step.measure(pixels, uniform)
         found |= {f"{step.name}/{key}": value for key, value in numbers.items()}
         if step is not segment.steps[-1]:
             pixels = gated(step.transform.change, pixels, numbers, step.units)
@@ -118,12 +119,23 @@ def render(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Paramete
     return tf.ensure_shape(tf.reshape(pixels, shape), images.shape)
 
 
-def chain_matrix(steps: list[Placed], uniform: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """The one output-to-input matrix of geometric transforms in order."""
+def chain_matrix(
+    steps: list[Placed], uniform: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
+) -> tf.Tensor:
+    """The one output-to-input matrix of geometric transforms in order, for images of this size at first."""
     chain = tf.eye(3, batch_shape=[tf.shape(uniform)[0]])
+    size: Size = height, width
     for step in steps:
-        chain = chain @ step.transform.gated_matrix(_lanes(step, uniform), height, width)
+        chain = chain @ step.matrix(uniform, *(tf.cast(side, tf.float32) for side in size))
+        size = step.transform.size_after(size)
     return chain
+
+
+def size_after(steps: list[Placed], size: Size) -> Size:
+    """Height and width after geometric transforms in order."""
+    for step in steps:
+        size = step.transform.size_after(size)
+    return size
 
 
 def chain_map(steps: list[Placed], uniform: tf.Tensor, mean: tf.Tensor) -> ColorMap:
@@ -131,7 +143,7 @@ def chain_map(steps: list[Placed], uniform: tf.Tensor, mean: tf.Tensor) -> Color
     chain = color.identity_map(tf.shape(uniform)[0], mean.shape[-1])
     for step in steps:
         found = color.apply_map_to_vector(chain, mean)
-        chain = color.compose(chain, step.transform.gated_map(_lanes(step, uniform), found, step.units))
+        chain = color.compose(chain, step.color_map(uniform, found))
     return chain
 
 
@@ -143,10 +155,6 @@ def mean_color(images: tf.Tensor) -> tf.Tensor:
     rows = tf.reshape(tf.cast(images, tf.float32), [-1, height, width * channels])
     sums = tf.reshape(tf.reduce_mean(rows, axis=1), [-1, width, images.shape[3]])
     return tf.reduce_mean(sums, axis=1)
-
-
-def _lanes(step: Placed, uniform: tf.Tensor) -> tf.Tensor:
-    return uniform[:, step.lane : step.lane + step.transform.lanes]
 
 
 def _entering(images: tf.Tensor, segment: Segment) -> tf.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,9 @@ from kerasreg.augment.geometry import GeometricTransform
 from kerasreg.augment.plan import Plan, make_plan
 from kerasreg.augment.transform import Transform, readable_arguments
 from kerasreg.augment.warp import FILL_MODES
+
+Parts = dict[str, Any]
+"""What a plan has to know of an element, by Keras' names."""
 
 
 @register
@@ -150,7 +153,8 @@ class Pipeline:
         else:
             draw = draw if tf.is_tensor(draw) else arguments.integer("Pipeline", "draw", draw, 0)
         epoch = draws.call_epoch(tf.cast(draw, tf.int64))
-        return elements.with_images(inputs, self._augment(images, epoch, tf.constant(0, tf.int64)))
+        parts = {**elements.split(inputs), elements.KEY: images}
+        return elements.joined(inputs, self._augment(parts, epoch, tf.constant(0, tf.int64)))
 
     def explain(self) -> Plan:
         """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it."""
@@ -190,8 +194,8 @@ class Pipeline:
                 values.check_values(elements.images_of(element), self.value_range)
 
         def augment(epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor, element: Any) -> Any:
-            images = elements.images_of(element)
-            return elements.with_images(element, self._augment(images, epoch, first, widest))
+            parts = self._augment(elements.split(element), epoch, first, widest)
+            return elements.joined(element, parts)
 
         return stream.map_numbered(dataset, spec.shape.rank == 4, augment)
 
@@ -202,28 +206,32 @@ class Pipeline:
         elements.refuse_unmoved(element, movers)
 
     def _augment(
-        self, images: tf.Tensor, epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor | None = None
-    ) -> tf.Tensor:
+        self, parts: Parts, epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor | None = None
+    ) -> Parts:
+        """The parts of an element after the plan; its first image is the `first` of its epoch."""
+        images = parts[elements.KEY]
         if images.shape.rank == 3:
-            return self._augment(images[None], epoch, first)[0]
-        kernel = self._kernel(images)
+            single = self._augment(_each(lambda part: part[None], parts), epoch, first)
+            return _each(lambda part: part[0], single)
+        size = tf.shape(images, out_type=tf.int64)[0]
+        index = first + tf.range(size)
+        kernel = self._kernel(parts)
         if widest is None or images.shape[0] is not None:
-            return kernel(images, epoch, first)
-        size = tf.shape(images)[0]
-        missing = tf.cast(widest, tf.int32) - size
-        padded = tf.cond(missing > 0, lambda: _pad(images, missing), lambda: images)
-        result = kernel(padded, epoch, first)[:size]
-        return tf.ensure_shape(result, images.shape)
+            return kernel(parts, epoch, index, size)
+        missing = tf.cast(widest - size, tf.int32)
+        padded = tf.cond(missing > 0, lambda: _pad((parts, index), missing), lambda: (parts, index))
+        whole = kernel(padded[0], epoch, padded[1], size)
+        return _each(lambda part: part[:size], whole)
 
-    def _kernel(self, images: tf.Tensor) -> Any:
-        """The compiled function for images of this size and dtype."""
-        signature = (tuple(images.shape[1:]), images.dtype)
+    def _kernel(self, parts: Parts) -> Any:
+        """The compiled function for parts of these shapes and dtypes."""
+        specs = _each(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), parts)
+        signature = tuple((tuple(path), spec) for path, spec in keras.tree.flatten_with_path(specs))
         if signature not in self._kernels:
-            scalar = tf.TensorSpec([], tf.int64)
-            batch = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+            scalar, numbers = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
             self._kernels[signature] = tf.function(
                 partial(augment_batch, self._plan, self._key, self._lanes),
-                input_signature=[batch, scalar, scalar],
+                input_signature=[specs, scalar, numbers, scalar],
             )
         return self._kernels[signature]
 
@@ -232,15 +240,26 @@ def augment_batch(
     plan: Plan,
     key: int,
     lanes: Sequence[tuple[int, int]],
-    images: tf.Tensor,
+    parts: Parts,
     epoch: tf.Tensor,
-    first: tf.Tensor,
-) -> tf.Tensor:
-    """Draw for the images `first, first + 1, ...` of an epoch, and carry out the plan."""
+    index: tf.Tensor,
+    size: tf.Tensor,
+) -> Parts:
+    """Draw for the images of these numbers in an epoch, and carry out the plan.
+
+    Args:
+        plan: What to do.
+        key: The pipeline's seed.
+        lanes: What the numbers are for, from `draws.lane_words`.
+        parts: From `elements.split`, all batched.
+        epoch: Scalar int64.
+        index: int64 of shape `(images,)`, each image's number in the epoch.
+        size: Scalar int64, how many of the images are real; those behind them are padding.
+    """
+    images = parts[elements.KEY]
     compiled = dispatch.compiler(images.shape)
-    index = first + tf.range(tf.shape(images, out_type=tf.int64)[0])
     uniform = compiled(partial(draws.uniforms, key, lanes))(epoch, index)
-    return execute(plan, images, uniform, compiled)
+    return {**parts, elements.KEY: execute(plan, images, uniform, compiled)}
 
 
 def unique_names(transforms: Sequence[Transform]) -> list[str]:
@@ -277,5 +296,9 @@ def _check_transforms(transforms: Any) -> list[Transform]:
     return list(transforms)
 
 
-def _pad(images: tf.Tensor, missing: tf.Tensor) -> tf.Tensor:
-    return tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
+def _each(function: Callable[[Any], Any], parts: Any) -> Any:
+    return tf.nest.map_structure(function, parts)
+
+
+def _pad(parts: Any, missing: tf.Tensor) -> Any:
+    return _each(lambda part: tf.pad(part, [[0, missing], *[[0, 0]] * (part.shape.rank - 1)]), parts)

@@ -19,10 +19,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import tensorflow as tf
+
 from kerasreg._core import arguments
-from kerasreg.augment.color import ColorTransform
+from kerasreg.augment.color import ColorMap, ColorTransform
 from kerasreg.augment.geometry import GeometricTransform
-from kerasreg.augment.pixels import PixelTransform
+from kerasreg.augment.pixels import Found, PixelTransform
 from kerasreg.augment.transform import Transform
 from kerasreg.augment.units import Units
 
@@ -56,6 +58,22 @@ class Placed:
     def units_after(self) -> Units:
         """The units it leaves."""
         return self.transform.units_after(self.units)
+
+    def numbers(self, uniform: tf.Tensor) -> tf.Tensor:
+        """Its columns of the pipeline's uniform numbers, `(images, lanes)`."""
+        return uniform[:, self.lane : self.lane + self.transform.lanes]
+
+    def matrix(self, uniform: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+        """Of a transform that moves pixels: each image's matrix, the identity where it does not fire."""
+        return self.transform.gated_matrix(self.numbers(uniform), height, width)
+
+    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor) -> ColorMap:
+        """Of a transform of colours: each image's map, the identity where it does not fire."""
+        return self.transform.gated_map(self.numbers(uniform), mean, self.units)
+
+    def measure(self, pixels: tf.Tensor, uniform: tf.Tensor) -> Found:
+        """Of a transform of pixels: the few numbers that it needs, and which images it changes."""
+        return self.transform.gated_numbers(pixels, self.numbers(uniform), self.units)
 
 
 @dataclass(frozen=True)
@@ -140,6 +158,11 @@ class Plan:
     def steps(self) -> list[Placed]:
         """All transforms in order."""
         return [step for segment in self.segments for step in segment.steps]
+
+    @property
+    def geometry(self) -> list[Placed]:
+        """The transforms that move pixels, in order, of all steps."""
+        return [step for segment in self.segments for step in segment.geometry]
 
     @property
     def units(self) -> Units:
