@@ -32,7 +32,7 @@ def to_corners(boxes: tf.Tensor, box_format: str, size: Size) -> tf.Tensor:
         [[10.0, 0.0, 30.0, 20.0]]
     """
     first, second = boxes[..., :2], boxes[..., 2:]
-    if "yx" in box_format:
+    if _rows_first(box_format):
         first, second = first[..., ::-1], second[..., ::-1]
     if "center" in box_format:
         first, second = first - second / 2, first + second / 2
@@ -51,9 +51,13 @@ def from_corners(corners: tf.Tensor, box_format: str, size: Size) -> tf.Tensor:
         first, second = (first + second) / 2, second - first
     elif box_format.endswith("wh"):
         second = second - first
-    if "yx" in box_format:
+    if _rows_first(box_format):
         first, second = first[..., ::-1], second[..., ::-1]
     return tf.concat([first, second], axis=-1)
+
+
+def _rows_first(box_format: str) -> bool:
+    return box_format.removeprefix("rel_").removeprefix("center_").startswith("y")
 
 
 def _scale(size: Size) -> tf.Tensor:
