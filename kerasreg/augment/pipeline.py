@@ -149,9 +149,7 @@ class Pipeline:
             self.exact,
         )
         values.check_dtype_holds(self.dtype, self._plan.units.outer)
-        self._targets = Targets(
-            self._plan, self.bounding_box_format, self.min_visible, self.mask_fill_value
-        )
+        self._targets = Targets(self._plan, self.bounding_box_format, self.min_visible, self.mask_fill_value)
         self._key = secrets.randbits(64) if self.seed is None else self.seed
         self._lanes = draws.lane_words(
             [step.name for step in self._plan.steps], [step.transform.lanes for step in self._plan.steps]

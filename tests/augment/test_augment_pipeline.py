@@ -444,6 +444,8 @@ TRANSFORMS = [
     augment.RandomGaussianNoise((0.01, 0.1), probability=0.4),
     augment.RandomErasing(0.2, (0.5, 1.0), [0.0, 0.5, -0.5], probability=0.4),
     augment.Rescale([0.5, 0.25, 2.0], -1.0, name="standardise"),
+    augment.MixUp(0.4, 5, probability=0.4),
+    augment.CutMix(0.5, probability=0.4),
 ]
 
 
@@ -458,13 +460,12 @@ def test_a_transform_comes_back_from_json(transform):
 
 
 def test_a_pipeline_comes_back_from_json():
-    pipeline = Pipeline(TRANSFORMS, 3, (-1, 1), "constant", -0.5, "float16", exact=True)
+    alone = [t for t in TRANSFORMS if not isinstance(t, augment.MixTransform)]
+    pipeline = Pipeline(alone, 3, (-1, 1), "constant", -0.5, "float16", exact=True)
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(pipeline)))
     again = keras.saving.deserialize_keras_object(config)
     assert again.get_config() == pipeline.get_config()
-    assert {"transforms", "seed", "value_range", "fill_mode", "fill_value", "dtype", "exact"} == set(
-        pipeline.get_config()
-    )
+    assert set(pipeline.get_config()) == set(inspect.signature(Pipeline.__init__).parameters) - {"self"}
     # Not compiled: every transform is a step here.
     images = tf.constant(FLOATS / 127.5 - 1)
     first, second = (execute(p.explain(), images, drawn(p, len(images))) for p in (again, pipeline))

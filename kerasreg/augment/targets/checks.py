@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from kerasreg._core.arguments import Came, refusal
+from kerasreg.augment.elements import FOLLOW_GEOMETRY
 from kerasreg.augment.targets.formats import BOX_FORMATS
 
 _OWNER = "Pipeline"
@@ -20,9 +21,9 @@ def check_companions(companions: dict[str, Any], images: Any) -> None:
         images: The images' spec.
     """
     for place, part in companions.items():
-        marks = [key for key in ("boxes", "segmentation_masks", "bounding_boxes", "keypoints") if key in part] if isinstance(part, dict) else []  # fmt: skip
+        marks = [repr(key) for key in ("boxes", *FOLLOW_GEOMETRY) if isinstance(part, dict) and key in part]
         if marks:
-            raise _unmoved(f"{place} with {', '.join(map(repr, marks))}")
+            raise _unmoved(f"{place} with {', '.join(marks)}")
         first = images.shape.rank - 3
         for leaf in tf.nest.flatten(part):
             shape = getattr(leaf, "shape", None)
@@ -48,7 +49,7 @@ def check_masks(masks: Any, images: Any, fill_value: float | None) -> None:
         _refuse_ragged("segmentation_masks", mask)
         shape = mask.shape.as_list() if mask.shape.rank is not None else None
         fits = shape is not None and len(shape) - batch in (2, 3)
-        fits = fits and all(None in pair or pair[0] == pair[1] for pair in zip(shape[batch:], like))  # noqa: B905
+        fits = fits and tf.TensorShape(shape[batch : batch + 2]).is_compatible_with(like)
         if not fits:
             came = "unknown shape" if shape is None else f"shape {tuple(shape)}"
             raise refusal(
@@ -105,7 +106,9 @@ def check_keypoints(keypoints: Any, batched: bool) -> None:
         or not _is_number(keypoints.dtype)
     ):
         batch = "batch, " if batched else ""
-        allowed = f"numbers of shape ({batch}..., points, 2) or, with their visibility, ({batch}..., points, 3)"
+        allowed = (
+            f"numbers of shape ({batch}..., points, 2) or, with their visibility, ({batch}..., points, 3)"
+        )
         raise refusal(_OWNER, "keypoints", allowed, Came(f"{keypoints.dtype.name} of {shape}"))
 
 

@@ -90,11 +90,13 @@ class Targets:
         if self.plan.mixes:
             self._check_mixes(element, parts, batched)
         if self.plan.geometry:
-            companions = companions_of(element)
-            checks.check_companions(companions, images)
+            checks.check_companions(companions_of(element), images)
+        self._check_parts(parts, batched)
+
+    def _check_parts(self, parts: Parts, batched: bool) -> None:
         if MASKS in parts:
             fill = self.mask_fill_value if self._fills else None
-            checks.check_masks(parts[MASKS], images, fill)
+            checks.check_masks(parts[MASKS], parts[KEY], fill)
         if BOXES in parts:
             checks.check_boxes(parts[BOXES], batched, self.box_format)
         if KEYPOINTS in parts:
@@ -112,7 +114,11 @@ class Targets:
         if marks:
             allowed = f"without {', '.join(map(repr, marks))} for {names}"
             raise refusal(
-                "Pipeline", "element", allowed, Came("both"), "they have no meaning in a mixture of two images"
+                "Pipeline",
+                "element",
+                allowed,
+                Came("both"),
+                "they have no meaning in a mixture of two images",
             )
         if len(where.get(LABELS, [])) > 1:
             came = Came(f"them in the tuple and under the key {LABELS!r}")
@@ -120,17 +126,16 @@ class Targets:
         if LABELS in where:
             checks.check_labels(parts[LABELS], self.plan.num_classes, names)
         elif MASKS not in where:
-            raise refusal(
-                "Pipeline", "element", f"(images, labels), or a dict with {LABELS!r}, for {names}",
-                Came("no labels"),
-            )  # fmt: skip
+            allowed = f"(images, labels), or a dict with {LABELS!r}, for {names}"
+            raise refusal("Pipeline", "element", allowed, Came("no labels"))
 
     def needs_look(self, parts: Parts) -> bool:
         """Whether values can be wrong that shapes and dtypes do not tell."""
         return BOXES in parts or (LABELS in parts and not parts[LABELS].dtype.is_floating)
 
     def look(self, parts: Parts) -> None:
-        """Refuse boxes outside the images, and labels that are no class."""
+        """Refuse boxes outside the images, labels that are no class, and sizes that only now are known."""
+        self._check_parts(parts, parts[KEY].shape.rank == 4)
         height, width = parts[KEY].shape[-3:-1]
         if BOXES in parts:
             looks.look_at_boxes(parts[BOXES], self.box_format, (height, width))
@@ -220,12 +225,14 @@ class Targets:
                 )
 
     def _in_step(self, boxes: Parts) -> Parts:
-        shape, labels = boxes["boxes"].shape, boxes["labels"].shape
-        if not (shape[1:2].is_fully_defined() and labels[1:2].is_fully_defined()):
+        """The boxes, with a check at run time that each has a label, where only then it is known."""
+        found, labels = boxes["boxes"], boxes["labels"]
+        if not (found.shape[1:2].is_fully_defined() and labels.shape[1:2].is_fully_defined()):
+            sentence = "must be a dict with one of 'labels' for each of 'boxes'"
             tf.debugging.assert_equal(
-                tf.shape(boxes["boxes"])[:2],
-                tf.shape(boxes["labels"])[:2],
-                "Argument `bounding_boxes` of Pipeline must be a dict with one of 'labels' for each of 'boxes'.",
+                tf.shape(found)[:2],
+                tf.shape(labels)[:2],
+                f"Argument `bounding_boxes` of Pipeline {sentence}.",
             )
         return boxes
 
