@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from kerasreg._core.arguments import Came, flag, integer, refusal
-from kerasreg._core.paths import layer_paths
+from kerasreg._core.arguments import flag
 from kerasreg._core.registry import register
-from kerasreg._tap.train_step import Tap
+from kerasreg._tap.observer import Observer
+from kerasreg._tap.schedule import schedule
+from kerasreg._tap.selection import patterns, select
+from kerasreg._tap.statistics import Look
 from kerasreg.callbacks.activation_log import ActivationLog
 from kerasreg.diagnostics.activation_rules import FEWEST_STEPS, judge_activations
 from kerasreg.diagnostics.finding import Finding
@@ -30,13 +31,18 @@ class ActivationStats(keras.callbacks.Callback):
 
     Args:
         log_dir: A folder for TensorBoard events and `activations.jsonl`; None keeps the figures in memory.
-        every: Observe each step whose number is a multiple of this, and the first step of each `fit`.
+        every: Observe each step whose number is a multiple of this; or a callable, from a step's number to
+            whether it is observed. The first two steps of each `fit` are always observed.
         layers: Patterns of layer paths (`"conv*"`, `"block/*"`), one or a list; None for all layers.
+        gradients: Whether gradients, weights and their updates are measured too.
+        histograms: Whether the values of each output are counted between `kerasreg._tap.histogram.EDGES`.
+        per_channel: Whether mean, RMS and share of zeros are taken of each channel too.
         diagnose: Whether findings are made, and printed at the end of the epoch in which they arise.
 
     Attributes:
         history: A list of dicts, one for each layer and observed step: `step` (the optimizer's, counted
-            from 0), `layer`, `mean`, `std`, `rms`, `zeros`.
+            from 0), `layer`, `mean`, `std`, `rms`, `min`, `max`, `zeros` and `nonfinite`,
+            the count of NaN and infinite values.
         findings: A list of `kerasreg.diagnostics.Finding`.
         skipped: A dict from the path of a layer that could not be seen to the reason.
 
@@ -51,25 +57,32 @@ class ActivationStats(keras.callbacks.Callback):
         >>> stats = kr.callbacks.ActivationStats(every=2)
         >>> history = model.fit(np.ones((8, 3)), np.ones(8), batch_size=2, callbacks=[stats], verbose=0)
         >>> [row["step"] for row in stats.history if row["layer"] == "hidden"]
-        [0, 2]
+        [0, 1, 2]
     """
 
     def __init__(
         self,
         log_dir: str | os.PathLike[str] | None = None,
-        every: int = 10,
+        every: int | Callable[[int], bool] = 10,
         layers: str | Sequence[str] | None = None,
+        gradients: bool = False,
+        histograms: bool = False,
+        per_channel: bool = False,
         diagnose: bool = True,
     ):
         super().__init__()
         self.log_dir = None if log_dir is None else os.fspath(log_dir)
-        self.every = integer("ActivationStats", "every", every, low=1)
-        self.layers = _patterns(layers)
+        self.every = schedule(every)
+        self.layers = patterns(layers)
+        self.gradients = flag("ActivationStats", "gradients", gradients)
+        self.histograms = flag("ActivationStats", "histograms", histograms)
+        self.per_channel = flag("ActivationStats", "per_channel", per_channel)
         self.diagnose = flag("ActivationStats", "diagnose", diagnose)
         self.history: list[dict[str, Any]] = []
         self.findings: list[Finding] = []
         self.skipped: dict[str, str] = {}
-        self._observed: int | None = None
+        look = Look(histogram=self.histograms, per_channel=self.per_channel)
+        self._observer = Observer(self.every, look, self.gradients)
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""
@@ -77,6 +90,9 @@ class ActivationStats(keras.callbacks.Callback):
             "log_dir": self.log_dir,
             "every": self.every,
             "layers": self.layers,
+            "gradients": self.gradients,
+            "histograms": self.histograms,
+            "per_channel": self.per_channel,
             "diagnose": self.diagnose,
         }
 
@@ -98,37 +114,34 @@ class ActivationStats(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Find the layers and open the log, or say why not before anything is trained."""
-        paths = self._selected()
+        selection = select(self.model, self.layers)
         self._log = None if self.log_dir is None else ActivationLog(self.log_dir)
-        self._tap = Tap.join(self.model, paths)
-        self._rows = set(paths.values())
-        self._seen: set[str] = set()
-        self._first = True
-        self._observed = None
-        self._window = len(self.history)
+        self._unseeable = self.skipped = selection.skipped
+        # Keras hands one and the same dict to all callbacks of a `fit`.
+        self._observer.begin(self.model, self.params, selection.paths)
+        self._window = self._dead_since = len(self.history)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Count on from the optimizer's step, which a resumed training brings along."""
-        # Read here only: between two epochs JAX's trainer has put the variables back into the model.
-        self._epoch_start = int(self.model.optimizer.iterations)
+        self._observer.begin_epoch(self.params.get("steps"))
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Have the step observed if it is one of those to be seen."""
-        first, per_execution = self._epoch_start + batch, self.model.steps_per_execution
-        # An execution of several steps is seen in its last one; it counts if any of them would.
-        if self._first or -first % self.every < per_execution:
-            self._first = False
-            # Keras' versions differ in the number they give the end of an execution.
-            last = batch + per_execution - 1
-            steps = self.params.get("steps")
-            self._observed = self._epoch_start + (last if steps is None else min(last, steps - 1))
-            self._tap.arm()
+        if self._dead_since != self._window:
+            self._dead_since = self._window
+            self._observer.restart_window()
+        self._observer.before_batch(batch)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Take the observed step's figures."""
-        if self._observed is not None:
-            self._record(self._observed)
-            self._observed = None
+        observed = self._observer.after_batch()
+        if observed is None:
+            return
+        step, rows = observed
+        self.history.extend(rows)
+        self.skipped = self._unseeable | self._observer.skipped()
+        if self._log is not None:
+            self._log.write(step, [{k: v for k, v in row.items() if k != "step"} for row in rows])
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Say what is newly wrong."""
@@ -146,52 +159,4 @@ class ActivationStats(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Leave the model as it was."""
-        self._tap.leave()
-
-    def _record(self, step: int) -> None:
-        rows = [row for row in self._tap.latest if row["layer"].partition(":")[0] in self._rows]
-        self.history.extend({"step": step, **row} for row in rows)
-        if self._log is not None:
-            self._log.write(step, rows)
-        self._seen.update(row["layer"] for row in rows)
-        for path in self._rows - self._seen:
-            self.skipped.setdefault(path, self._tap.skipped.get(path, "no observed step called it"))
-
-    def _selected(self) -> dict[keras.layers.Layer, str]:
-        """The layers to be seen; containers hand on their last layer's output and are left out."""
-        everything = layer_paths(self.model)
-        visible = {
-            layer: path
-            for layer, path in everything.items()
-            if not isinstance(layer, (keras.Model, keras.layers.InputLayer))
-        }
-        if self.layers is not None:
-            for pattern in self.layers:
-                if not any(fnmatchcase(path, pattern) for path in visible.values()):
-                    listed = ", ".join(visible.values())
-                    raise refusal(
-                        "ActivationStats", "layers", f"patterns that match one of {listed}", pattern
-                    )
-            visible = {
-                layer: path
-                for layer, path in visible.items()
-                if any(fnmatchcase(path, pattern) for pattern in self.layers)
-            }
-        recurrent = [path for layer, path in everything.items() if isinstance(layer, keras.layers.RNN)]
-        scanned = {
-            layer for layer, path in visible.items() if path.startswith(tuple(f"{r}/" for r in recurrent))
-        }
-        self.skipped = {visible[layer]: "a recurrent layer's scan calls it" for layer in scanned}
-        return {layer: path for layer, path in visible.items() if layer not in scanned}
-
-
-def _patterns(layers: Any) -> list[str] | None:
-    if layers is None:
-        return None
-    patterns = (
-        [layers] if isinstance(layers, str) else list(layers) if isinstance(layers, Sequence) else [layers]
-    )
-    if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-        allowed = "a pattern of layer paths or a list of them"
-        raise refusal("ActivationStats", "layers", allowed, Came(repr(layers)))
-    return patterns
+        self._observer.end()
