@@ -103,7 +103,15 @@ SAMPLES = {
     "constraints.MaxNorm": {"max_value": 0.5, "axis": [0]},
     "constraints.UnitNorm": {"axis": 0},
     "metrics.ExpectedCalibrationError": {"bins": 4, "name": "ece", "dtype": "float32"},
-    "callbacks.ActivationStats": {"log_dir": "logs", "every": 3, "layers": ["conv*"], "diagnose": False},
+    "callbacks.ActivationStats": {
+        "log_dir": "logs",
+        "every": 3,
+        "layers": ["conv*"],
+        "gradients": True,
+        "histograms": True,
+        "per_channel": True,
+        "diagnose": False,
+    },
     "augment.Pipeline": {
         "transforms": [],
         "seed": 3,

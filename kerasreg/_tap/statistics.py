@@ -10,11 +10,11 @@ import numpy as np
 from keras import ops
 
 # The order in which `summarize` lays its figures.
-FIGURES = ("mean", "variance", "zeros")
+FIGURES = ("mean", "variance", "zeros", "min", "max", "nonfinite")
 
 
 def summarize(outputs: Any) -> Any:
-    """Mean, population variance and share of zeros of a tensor, as a vector of length 3.
+    """Mean, population variance and share of zeros of a tensor, and what else `FIGURES` names, as a vector.
 
     The variance is taken about the mean, in a second pass: E[x^2] - E[x]^2 loses every digit of a small
     deviation beside a large mean.
@@ -23,7 +23,8 @@ def summarize(outputs: Any) -> Any:
     mean = ops.mean(x)
     variance = ops.mean(ops.square(x - mean))
     zeros = ops.mean(ops.cast(ops.equal(x, 0.0), "float32"))
-    return ops.stack([mean, variance, zeros])
+    nonfinite = ops.sum(ops.cast(ops.logical_not(ops.isfinite(x)), "float32"))
+    return ops.stack([mean, variance, zeros, ops.min(x), ops.max(x), nonfinite])
 
 
 def read(packed: np.ndarray, rows: Sequence[str]) -> list[dict[str, Any]]:
@@ -34,7 +35,12 @@ def read(packed: np.ndarray, rows: Sequence[str]) -> list[dict[str, Any]]:
             "mean": float(mean),
             "std": math.sqrt(variance) if variance >= 0 else math.nan,
             "rms": math.sqrt(variance + mean**2) if variance >= 0 else math.nan,
+            "min": float(low),
+            "max": float(high),
             "zeros": float(zeros),
+            "nonfinite": int(nonfinite),
         }
-        for row, (mean, variance, zeros) in zip(rows, packed.astype("float64"), strict=True)
+        for row, (mean, variance, zeros, low, high, nonfinite) in zip(
+            rows, packed.astype("float64"), strict=True
+        )
     ]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from kerasreg._core.arguments import Came, flag, integer, refusal
+from kerasreg._core.arguments import Came, flag, refusal
 from kerasreg._core.paths import layer_paths
 from kerasreg._core.registry import register
+from kerasreg._tap.schedule import FIRST_STEPS, is_due, schedule
 from kerasreg._tap.train_step import Tap
 from kerasreg.callbacks.activation_table import as_text, table
 from kerasreg.diagnostics.activation_rules import FEWEST_STEPS, judge_activations
@@ -33,13 +34,18 @@ class ActivationStats(keras.callbacks.Callback):
 
     Args:
         log_dir: A folder for TensorBoard events and `activations.jsonl`; None keeps the figures in memory.
-        every: Observe each step whose number is a multiple of this, and the first step of each `fit`.
+        every: Observe each step whose number is a multiple of this; or a callable, from a step's number to
+            whether it is observed. The first two steps of each `fit` are always observed.
         layers: Patterns of layer paths (`"conv*"`, `"block/*"`), one or a list; None for all layers.
+        gradients: Whether gradients, weights and their updates are measured too.
+        histograms: Whether the values of each output are counted between `kerasreg._tap.histogram.EDGES`.
+        per_channel: Whether mean, RMS and share of zeros are taken of each channel too.
         diagnose: Whether findings are made, and printed at the end of the epoch in which they arise.
 
     Attributes:
         history: A list of dicts, one for each layer and observed step: `step` (the optimizer's, counted
-            from 0), `layer`, `mean`, `std`, `rms`, `zeros`.
+            from 0), `layer`, `mean`, `std`, `rms`, `min`, `max`, `zeros` and `nonfinite`,
+            the count of NaN and infinite values.
         findings: A list of `kerasreg.diagnostics.Finding`.
         skipped: A dict from the path of a layer that could not be seen to the reason.
 
@@ -54,20 +60,26 @@ class ActivationStats(keras.callbacks.Callback):
         >>> stats = kr.callbacks.ActivationStats(every=2)
         >>> history = model.fit(np.ones((8, 3)), np.ones(8), batch_size=2, callbacks=[stats], verbose=0)
         >>> [row["step"] for row in stats.history if row["layer"] == "hidden"]
-        [0, 2]
+        [0, 1, 2]
     """
 
     def __init__(
         self,
         log_dir: str | os.PathLike[str] | None = None,
-        every: int = 10,
+        every: int | Callable[[int], bool] = 10,
         layers: str | Sequence[str] | None = None,
+        gradients: bool = False,
+        histograms: bool = False,
+        per_channel: bool = False,
         diagnose: bool = True,
     ):
         super().__init__()
         self.log_dir = None if log_dir is None else os.fspath(log_dir)
-        self.every = integer("ActivationStats", "every", every, low=1)
+        self.every = schedule(every)
         self.layers = _patterns(layers)
+        self.gradients = flag("ActivationStats", "gradients", gradients)
+        self.histograms = flag("ActivationStats", "histograms", histograms)
+        self.per_channel = flag("ActivationStats", "per_channel", per_channel)
         self.diagnose = flag("ActivationStats", "diagnose", diagnose)
         self.history: list[dict[str, Any]] = []
         self.findings: list[Finding] = []
@@ -81,6 +93,9 @@ class ActivationStats(keras.callbacks.Callback):
             "log_dir": self.log_dir,
             "every": self.every,
             "layers": self.layers,
+            "gradients": self.gradients,
+            "histograms": self.histograms,
+            "per_channel": self.per_channel,
             "diagnose": self.diagnose,
         }
 
@@ -124,7 +139,7 @@ class ActivationStats(keras.callbacks.Callback):
         self._tap = Tap.join(self.model, paths)
         self._rows = set(paths.values())
         self._seen: set[str] = set()
-        self._first = True
+        self._to_begin = FIRST_STEPS
         self._observed = None
         self._window = len(self.history)
 
@@ -137,8 +152,9 @@ class ActivationStats(keras.callbacks.Callback):
         """Have the step observed if it is one of those to be seen."""
         first, per_execution = self._epoch_start + batch, self.model.steps_per_execution
         # An execution of several steps is seen in its last one; it counts if any of them would.
-        if self._first or -first % self.every < per_execution:
-            self._first = False
+        executed = range(first, first + per_execution)
+        if self._to_begin > 0 or any(is_due(self.every, step) for step in executed):
+            self._to_begin -= per_execution
             # Keras' versions differ in the number they give the end of an execution.
             last = batch + per_execution - 1
             steps = self.params.get("steps")
