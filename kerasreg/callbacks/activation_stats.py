@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -14,9 +14,12 @@ from kerasreg._tap.observer import Observer
 from kerasreg._tap.schedule import schedule
 from kerasreg._tap.selection import patterns, select
 from kerasreg._tap.statistics import Look
-from kerasreg.callbacks.activation_log import ActivationLog
+from kerasreg.callbacks.activation_table import as_text, table
 from kerasreg.diagnostics.activation_rules import FEWEST_STEPS, judge_activations
 from kerasreg.diagnostics.finding import Finding
+
+if TYPE_CHECKING:
+    from kerasreg.callbacks.activation_log import ActivationLog
 
 
 @register
@@ -81,6 +84,7 @@ class ActivationStats(keras.callbacks.Callback):
         self.history: list[dict[str, Any]] = []
         self.findings: list[Finding] = []
         self.skipped: dict[str, str] = {}
+        self._log: ActivationLog | None = None
         look = Look(histogram=self.histograms, per_channel=self.per_channel)
         self._observer = Observer(self.every, look, self.gradients)
 
@@ -102,20 +106,37 @@ class ActivationStats(keras.callbacks.Callback):
         return cls(**config)
 
     def summary(self) -> str:
-        """A table of the layers at the step observed last, with what was found about each."""
-        latest: dict[str, dict[str, Any]] = {row["layer"]: row for row in self.history}
-        codes = {finding.layer: finding.code for finding in self.findings}
-        width = max((len(layer) for layer in latest), default=5)
-        lines = [f"{'layer':{width}}  {'mean':>9}  {'std':>9}  {'RMS':>9}  {'zeros':>6}  state"]
-        for layer, row in latest.items():
-            figures = "  ".join(f"{row[name]:9.3g}" for name in ("mean", "std", "rms"))
-            lines.append(f"{layer:{width}}  {figures}  {row['zeros']:6.1%}  {codes.get(layer, 'healthy')}")
-        return "\n".join(lines)
+        """A table of the layers at the step observed last, with what was found about each.
+
+        Shares of zeros, dead channels and saturated outputs are in percent; `update` is the norm of the last
+        step over that of the weights.
+        """
+        latest = {row["layer"]: row for row in self.history}
+        return as_text(table(latest.values(), self._found()), self.diagnose)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw layers by steps: the RMS, and where there are any dead channels, bounds reached and updates.
+
+        What an earlier training left in `log_dir`, and this one went on with, is in the picture too.
+
+        Args:
+            path: Where to save the picture; it is not saved if None.
+
+        Returns:
+            The matplotlib figure, which belongs to no window.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+        """
+        from kerasreg.callbacks.activation_picture import plot
+
+        earlier = {} if self._log is None else self._log.earlier()
+        return plot(earlier, self.history, {finding.layer for finding in self.findings}, path)
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Find the layers and open the log, or say why not before anything is trained."""
         selection = select(self.model, self.layers)
-        self._log = None if self.log_dir is None else ActivationLog(self.log_dir)
+        self._log = self._open_log()
         self._unseeable = self.skipped = selection.skipped
         # Keras hands one and the same dict to all callbacks of a `fit`.
         self._observer.begin(self.model, self.params, selection.paths)
@@ -144,9 +165,19 @@ class ActivationStats(keras.callbacks.Callback):
             self._log.write(step, [{k: v for k, v in row.items() if k != "step"} for row in rows])
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Say what is newly wrong."""
-        if not self.diagnose:
-            return
+        """Say what is newly wrong, and draw the epoch."""
+        if self.diagnose:
+            self._judge()
+        if self._log is not None:
+            self._log.write_epoch(self._found(), self.skipped)
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        """Leave the model as it was."""
+        self._observer.end()
+        if self._log is not None:
+            self._log.write_epoch(self._found(), self.skipped, last=True)
+
+    def _judge(self) -> None:
         known = {(finding.layer, finding.code) for finding in self.findings}
         window = self.history[self._window :]
         for finding in judge_activations(window):
@@ -157,6 +188,13 @@ class ActivationStats(keras.callbacks.Callback):
         if len({row["step"] for row in window}) >= FEWEST_STEPS:
             self._window = len(self.history)
 
-    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        """Leave the model as it was."""
-        self._observer.end()
+    def _found(self) -> list[Finding] | None:
+        return self.findings if self.diagnose else None
+
+    def _open_log(self) -> ActivationLog | None:
+        if self.log_dir is None:
+            return None
+        # Brings tensorboard along, which an import of the package must not.
+        from kerasreg.callbacks.activation_log import ActivationLog
+
+        return ActivationLog(self.log_dir)
