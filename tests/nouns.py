@@ -112,6 +112,7 @@ SAMPLES = {
         "histograms": True,
         "per_channel": True,
         "diagnose": False,
+        "stop_on": "error",
     },
     "augment.Pipeline": {
         "transforms": [],
