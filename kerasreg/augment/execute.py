@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from kerasreg.augment import color
 from kerasreg.augment.color import ColorMap
-from kerasreg.augment.pixels import Pass, gated
+from kerasreg.augment.mix import mix_pixels
+from kerasreg.augment.pixels import Found, Pass, gated
 from kerasreg.augment.plan import AFFINE, Placed, Plan, Segment
 from kerasreg.augment.transform import Size
 from kerasreg.augment.units import Units
@@ -21,7 +22,13 @@ Pixels = Any
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def execute(plan: Plan, images: tf.Tensor, uniform: tf.Tensor, compiled: Compile = lambda f: f) -> tf.Tensor:
+def execute(
+    plan: Plan,
+    images: tf.Tensor,
+    uniform: tf.Tensor,
+    compiled: Compile = lambda f: f,
+    pairs: dict[str, Found] | None = None,
+) -> tf.Tensor:
     """The augmented batch.
 
     Args:
@@ -31,11 +38,15 @@ def execute(plan: Plan, images: tf.Tensor, uniform: tf.Tensor, compiled: Compile
         compiled: Wraps each function that is to be compiled on its own. What a step needs to know
             about an image is a few numbers, and is worked out apart from the pixels: in one function
             with them, XLA would work it out again for every pixel.
+        pairs: By the name of each transform that mixes images, which with which: from `Placed.pairs`.
 
     Returns:
         A batch of the same shape, in the plan's dtype.
     """
     for segment in plan.segments:
+        if segment.kind == "mix":
+            images = compiled(partial(render_mix, segment, plan))(images, pairs[segment.steps[0].name])
+            continue
         parameters = compiled(partial(find_parameters, segment, plan))(images, uniform)
         for part in parts(segment, plan, parameters):
             images = compiled(part)(images, parameters)
@@ -136,6 +147,13 @@ def render_colors(segment: Segment, plan: Plan, moved: Pixels, parameters: Param
     elif inside is not None:
         pixels += segment.fill_units.carried(plan.fill_value) * (1 - inside)
     return _left(pixels, segment, plan)
+
+
+def render_mix(segment: Segment, plan: Plan, images: tf.Tensor, found: Found) -> tf.Tensor:
+    """The pixels after each image was mixed with another."""
+    (step,) = segment.steps
+    pixels = mix_pixels(step.transform, tf.cast(images, tf.float32), found)
+    return tf.ensure_shape(_left(pixels, segment, plan), images.shape)
 
 
 def chain_matrix(
