@@ -152,6 +152,7 @@ REFUSED = [
     *[("callbacks.ActivationStats", {"every": v}, "every", repr(v)) for v in (0, 2.5, "x")],
     *[("callbacks.ActivationStats", {"layers": v}, "layers", repr(v)) for v in ([], 3)],
     ("callbacks.ActivationStats", {"diagnose": "no"}, "diagnose", "'no'"),
+    ("callbacks.ActivationStats", {"stop_on": "fatal"}, "stop_on", "'fatal'"),
     ("callbacks.ActivationStats", {"gradients": 1}, "gradients", "1"),
     ("callbacks.ActivationStats", {"histograms": None}, "histograms", "None"),
     ("callbacks.ActivationStats", {"per_channel": "yes"}, "per_channel", "'yes'"),

@@ -148,8 +148,13 @@ def test_two_in_one_fit_see_what_each_asked_for():
     assert {row["layer"] for row in all_.history} == {"a", "b", "sum", "c"}
     assert sorted({row["step"] for row in some.history}) == [0, 1, 2, 4, 6]
     assert sorted({row["step"] for row in all_.history}) == [0, 1, 3, 6]
-    by_both = [row for row in all_.history if row["step"] == 6 and row["layer"] == "a"]
-    assert by_both == [row for row in some.history if row["step"] == 6 and row["layer"] == "a"]
+    by_both = [
+        {name: value for name, value in row.items() if name != "dead"}  # over the steps that each one saw
+        for stats in (some, all_)
+        for row in stats.history
+        if row["step"] == 6 and row["layer"] == "a"
+    ]
+    assert by_both[0] == by_both[1]
 
 
 def test_a_crash_in_fit_leaves_the_model_as_it_was():
@@ -228,7 +233,7 @@ def test_the_events_file_reads_back_with_tensorboards_own_reader(tmp_path):
     reader = EventAccumulator(str(tmp_path))
     reader.Reload()
     figures, layers = ("mean", "std", "rms", "zeros", "min", "max", "nonfinite"), ("a", "b", "sum", "c")
-    assert set(reader.Tags()["scalars"]) == {f"activation_{f}/{layer}" for f in figures for layer in layers}
+    assert set(reader.Tags()["scalars"]) >= {f"activation_{f}/{layer}" for f in figures for layer in layers}
     for figure in figures:
         events = reader.Scalars(f"activation_{figure}/a")
         rows = [row for row in stats.history if row["layer"] == "a"]
