@@ -242,7 +242,7 @@ def test_a_young_average_is_a_note_and_a_frozen_one_a_warning():
     (frozen,) = drift(3.0, logs, fresh=True, momentum=1.0)
     assert frozen.severity == "warning"
     assert "never move" in frozen.message
-    assert "momentum=0.99" in frozen.remedy
+    assert "momentum=0.97" in frozen.remedy
 
 
 BAD = {"nonfinite": 5, "rms": math.nan, "std": math.nan, "mean": math.nan}
