@@ -188,8 +188,9 @@ def study(number: int, name: str, data: Any, args: argparse.Namespace) -> dict[s
     settings = {**HEALTHY, **case.spoilt}
     sick = train(settings, data, args)
     seen = (
-        f"What one sees: after {args.epochs} epochs {sick['accuracy']:.1%} of the training digits are right and "
-        f"{sick['new_accuracy']:.1%} of new ones, with losses of {sick['loss']:.3g} and {sick['new_loss']:.3g}."
+        f"What one sees: after {args.epochs} epochs {sick['accuracy']:.1%} of the training digits are right "
+        f"and {sick['new_accuracy']:.1%} of new ones, with losses of {sick['loss']:.3g} and "
+        f"{sick['new_loss']:.3g}."
     )
     print(words(seen, "   "))
     named = next((found for found in sick["findings"] if found["code"] == case.code), None)

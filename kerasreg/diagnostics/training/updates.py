@@ -135,7 +135,8 @@ def _blown(blown: dict[str, float], ratios: dict, window: Window, training: Trai
         "warning",
         f"At step {training.first_step} the weights of {_how_many(list(blown), ratios)} changed by "
         f"{_percent(first, list(blown))} of their size, where 0.5 % is already much, and by step "
-        f"{window.steps[-1]} they have grown {blown[worst]:.1f} times as large in '{worst}': what they began with is gone.",
+        f"{window.steps[-1]} they have grown {blown[worst]:.1f} times as large in '{worst}': what they "
+        "began with is gone.",
         f"{_to_try(training, factor)}.",
         training.first_step,
     )
