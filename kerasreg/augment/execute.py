@@ -14,7 +14,7 @@ from kerasreg.augment.pixels import Pass, gated
 from kerasreg.augment.plan import AFFINE, Placed, Plan, Segment
 from kerasreg.augment.transform import Size
 from kerasreg.augment.units import Units
-from kerasreg.augment.warp import move, sizes, warp
+from kerasreg.augment.warp import move, samples_needed, sizes, supersampled, warp
 
 Parameters = dict[str, tf.Tensor]
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -32,10 +32,13 @@ def execute(plan: Plan, images: tf.Tensor, uniform: tf.Tensor, compiled: Compile
             with them, XLA would work it out again for every pixel.
 
     Returns:
-        A batch of the same shape, in the plan's dtype.
+        A batch of the size that the plan's transforms leave, in the plan's dtype.
     """
     for segment in plan.segments:
         parameters = compiled(partial(find_parameters, segment, plan))(images, uniform)
+        if plan.smooths(segment):
+            images = render_either(segment, plan, images, parameters, compiled)
+            continue
         for part in parts(segment, plan):
             images = compiled(part)(images, parameters)
     return images
@@ -49,13 +52,16 @@ def find_parameters(segment: Segment, plan: Plan, images: tf.Tensor, uniform: tf
     found: Parameters = {}
     if segment.geometry:
         found["matrices"] = chain_matrix(segment.geometry, uniform, height, width)
+        if plan.smooths(segment):
+            out = size_after(segment.geometry, (height, width))
+            found["samples"] = samples_needed(found["matrices"], out, segment.projective)
     if segment.color:
         mean = mean_color(images) if segment.uses_mean else tf.zeros([tf.shape(images)[0], images.shape[3]])
         before = len(segment.colors_before_fill)
         first = chain_map(segment.color[:before], uniform, mean)
         then = chain_map(segment.color[before:], uniform, color.apply_map_to_vector(first, mean))
         found["gain"], found["bias"] = color.compose(first, then)
-        if segment.resamples and plan.fill_mode == "constant":
+        if segment.fills and plan.fill_mode == "constant":
             # Maps before the warp see the image alone, maps after it also the fill:
             # then(first.M x + first.b s + fill (1 - s)), where the pixels x and their share s are 0 outside.
             fill = segment.fill_units.carried(plan.fill_value)
@@ -101,22 +107,42 @@ def render_pixels(
     return tf.ensure_shape(pixels, images.shape)
 
 
-def render(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
-    """The pixels after a step of a warp and a colour map."""
-    shape = tf.shape(images)
-    pixels, inside = tf.reshape(images, [shape[0], shape[1] * shape[2], images.shape[3]]), None
+def render_either(
+    segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters, compiled: Compile
+) -> tf.Tensor:
+    """`render`, supersampled if any image of the batch shrinks so far that it needs it."""
+    plain, smooth = (compiled(partial(render, segment, plan, smooth=smooth)) for smooth in (False, True))
+    # Outside of what is compiled, so that only the one that runs is compiled, and the plain one pays nothing.
+    return tf.cond(
+        tf.reduce_any(parameters["samples"] > 1),
+        lambda: smooth(images, parameters),
+        lambda: plain(images, parameters),
+    )
+
+
+def render(
+    segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters, smooth: bool = False
+) -> tf.Tensor:
+    """The pixels after a step of a warp and a colour map; `smooth` makes each the mean of several places."""
+    height, width, channels = sizes(images)
+    size = size_after(segment.geometry, (height, width))
+    pixels, inside = tf.reshape(images, [-1, height * width, channels]), None
+    fill_mode = plan.fill_mode if segment.fills else None
     if segment.resamples:
-        pixels, inside = warp(images, parameters["matrices"], plan.fill_mode)
+        # Without a fill only the outer half of an edge pixel can be outside, and is that pixel.
+        how = {"size": size, "projective": segment.projective, "interpolation": plan.interpolation}
+        read = partial(supersampled, samples=parameters["samples"]) if smooth else warp
+        pixels, inside = read(images, parameters["matrices"], fill_mode=fill_mode or "nearest", **how)
     elif segment.geometry:
-        pixels = move(images, parameters["matrices"])
+        pixels, inside = move(images, parameters["matrices"], fill_mode, size)
     if segment.color:
         pixels = color.apply_map((parameters["gain"], parameters["bias"]), tf.cast(pixels, tf.float32))
         if inside is not None:
             pixels += inside * parameters["by_share"][:, None, :]
     elif inside is not None:
-        pixels += segment.fill_units.carried(plan.fill_value) * (1 - inside)
+        pixels = tf.cast(pixels, tf.float32) + segment.fill_units.carried(plan.fill_value) * (1 - inside)
     pixels = _left(pixels, segment, plan)
-    return tf.ensure_shape(tf.reshape(pixels, shape), images.shape)
+    return tf.reshape(pixels, [-1, *size, channels])
 
 
 def chain_matrix(
@@ -166,7 +192,7 @@ def _entering(images: tf.Tensor, segment: Segment) -> tf.Tensor:
 def _left(pixels: tf.Tensor, segment: Segment, plan: Plan) -> tf.Tensor:
     """What a step leaves: clipped at the end or after every transform, and at the end in the plan's dtype."""
     last = segment is plan.segments[-1]
-    if segment.leaves_range if plan.exact else last and plan.clips:
+    if plan.leaves_range(segment) if plan.exact else last and plan.clips:
         pixels = _clipped(pixels, segment.steps[-1].units_after)
     if not last:
         return pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,11 +14,12 @@ import tensorflow as tf
 from kerasreg._core import arguments
 from kerasreg._core.registry import register
 from kerasreg.augment import dispatch, draws, elements, stream, values
-from kerasreg.augment.execute import execute
+from kerasreg.augment.crop import whole_pair
+from kerasreg.augment.execute import execute, size_after
 from kerasreg.augment.geometry import GeometricTransform
 from kerasreg.augment.plan import Plan, make_plan
+from kerasreg.augment.taps import FILL_MODES, INTERPOLATIONS
 from kerasreg.augment.transform import Transform, readable_arguments
-from kerasreg.augment.warp import FILL_MODES
 
 Parts = dict[str, Any]
 """What a plan has to know of an element, by Keras' names."""
@@ -71,6 +73,10 @@ class Pipeline:
         exact: Whether to go one transform at a time and clip to the range after each, as a chain of
             separate operations does; nothing is rounded in between. It costs a resample for every warp
             and a pass for every colour, and draws the same numbers.
+        interpolation: How pixels are read between pixels: `"bilinear"`, `"nearest"` (which copies
+            values and makes no new ones) or `"bicubic"` (Keys' cubic with a = -1/2, as Pillow's; sharper, and
+            slower). Where an image shrinks to less than half along an axis, each pixel of the result is the
+            mean of as many places as it covers pixels, but with `"nearest"`.
 
     Raises:
         ValueError: No transforms, something else among them, two of one name, or an argument or
@@ -101,6 +107,7 @@ class Pipeline:
         fill_value: float = 0.0,
         dtype: str = "float32",
         exact: bool = False,
+        interpolation: str = "bilinear",
     ) -> None:
         self.transforms = _check_transforms(transforms)
         self.seed = None if seed is None else arguments.integer("Pipeline", "seed", seed)
@@ -109,6 +116,7 @@ class Pipeline:
         self.fill_value = values.check_fill_value(fill_value)
         self.dtype = values.check_dtype(dtype)
         self.exact = arguments.flag("Pipeline", "exact", exact)
+        self.interpolation = arguments.choice("Pipeline", "interpolation", interpolation, INTERPOLATIONS)
         self._plan = make_plan(
             self.transforms,
             unique_names(self.transforms),
@@ -117,6 +125,7 @@ class Pipeline:
             self.value_range,
             self.dtype,
             self.exact,
+            self.interpolation,
         )
         values.check_dtype_holds(self.dtype, self._plan.units.outer)
         self._key = secrets.randbits(64) if self.seed is None else self.seed
@@ -156,9 +165,17 @@ class Pipeline:
         parts = {**elements.split(inputs), elements.KEY: images}
         return elements.joined(inputs, self._augment(parts, epoch, tf.constant(0, tf.int64)))
 
-    def explain(self) -> Plan:
-        """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it."""
-        return self._plan
+    def explain(self, image_size: tuple[int, int] | None = None) -> Plan:
+        """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it.
+
+        Args:
+            image_size: Height and width of the images, to be told how they change.
+        """
+        if image_size is None:
+            return self._plan
+        size = whole_pair("Pipeline.explain", "image_size", image_size, 1, "(height, width)")
+        size_after(self._plan.geometry, size)
+        return dataclasses.replace(self._plan, image_size=size)
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`, in types that JSON has."""
@@ -170,6 +187,7 @@ class Pipeline:
             "fill_value": self.fill_value,
             "dtype": self.dtype,
             "exact": self.exact,
+            "interpolation": self.interpolation,
         }
 
     @classmethod
@@ -202,6 +220,9 @@ class Pipeline:
     def _check(self, element: Any, spec: Any) -> None:
         values.check_spec(spec, self.value_range)
         values.check_channels(spec, self._plan.channels)
+        size = tuple(spec.shape[-3:-1])
+        if None not in size:
+            size_after(self._plan.geometry, size)
         movers = [s.name for s in self._plan.steps if isinstance(s.transform, GeometricTransform)]
         elements.refuse_unmoved(element, movers)
 
