@@ -85,9 +85,10 @@ def _folded(place: tf.Tensor, size: tf.Tensor | int, fill_mode: str) -> tf.Tenso
     if fill_mode == "wrap":
         return place - length * tf.floor(place / length)
     if fill_mode == "reflect":
-        # Folding the continuous coordinate once costs less than folding the index of every neighbour.
+        # Folding the continuous coordinate once costs less than folding the index of every neighbour. Where
+        # the product rounds to another period than a quotient would, both say the same: it has no jump.
         from_edge = place + 0.5
-        folded = from_edge - 2 * length * tf.floor(from_edge / (2 * length))
+        folded = from_edge - 2 * length * tf.floor(from_edge * (0.5 / length))
         return length - tf.abs(folded - length) - 0.5
     # Beyond two pixels outside nothing changes any more.
     return tf.clip_by_value(place, -3.0, length + 2)
@@ -100,10 +101,11 @@ def _weighted(index: tf.Tensor, weight: tf.Tensor, size: tf.Tensor | int, fill_m
 
 def _inside(index: tf.Tensor, size: tf.Tensor | int, fill_mode: str) -> tuple[tf.Tensor, tf.Tensor | None]:
     """The index of the pixel that stands there; with a constant fill also 1 or 0, for inside or not."""
+    # The place was folded into the image, so that a neighbour is at most two pixels outside.
     if fill_mode == "wrap":
-        return tf.math.floormod(index, size), None
+        index = tf.where(index < 0, index + size, index)
+        index = tf.where(index >= size, index - size, index)
     if fill_mode == "reflect":
-        # The place was folded into the image, so that a neighbour is at most two pixels outside.
         index = tf.where(index < 0, -1 - index, index)
         index = tf.where(index >= size, 2 * size - 1 - index, index)
     inside = tf.cast((index >= 0) & (index < size), tf.float32) if fill_mode == "constant" else None
