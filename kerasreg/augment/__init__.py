@@ -24,6 +24,8 @@ from kerasreg.augment.noise import RandomGaussianNoise
 from kerasreg.augment.pipeline import Pipeline
 from kerasreg.augment.pixels import PixelTransform
 from kerasreg.augment.plan import Plan
+from kerasreg.augment.rand_augment import RandAugment, TrivialAugment
+from kerasreg.augment.random_choice import RandomChoice
 from kerasreg.augment.rescale import Rescale
 from kerasreg.augment.stencils import RandomGaussianBlur, RandomSharpness
 from kerasreg.augment.tables import RandomPosterize, RandomSolarize
@@ -36,8 +38,10 @@ __all__ = [
     "Pipeline",
     "PixelTransform",
     "Plan",
+    "RandAugment",
     "RandomAutoContrast",
     "RandomBrightness",
+    "RandomChoice",
     "RandomContrast",
     "RandomEqualize",
     "RandomErasing",
@@ -57,4 +61,5 @@ __all__ = [
     "RandomZoom",
     "Rescale",
     "Transform",
+    "TrivialAugment",
 ]

@@ -16,6 +16,7 @@ from kerasreg.augment import dispatch, draws, elements, stream, values
 from kerasreg.augment.execute import execute
 from kerasreg.augment.geometry import GeometricTransform
 from kerasreg.augment.plan import Plan, make_plan
+from kerasreg.augment.policy import unique_names
 from kerasreg.augment.transform import Transform, readable_arguments
 from kerasreg.augment.warp import FILL_MODES
 
@@ -120,9 +121,7 @@ class Pipeline:
         )
         values.check_dtype_holds(self.dtype, self._plan.units.outer)
         self._key = secrets.randbits(64) if self.seed is None else self.seed
-        self._lanes = draws.lane_words(
-            [step.name for step in self._plan.steps], [step.transform.lanes for step in self._plan.steps]
-        )
+        self._lanes = self._plan.lanes
         self._kernels: dict[Any, Any] = {}
         with tf.init_scope(), tf.device("CPU:0"):
             self._calls = tf.Variable(0, dtype=tf.int64, trainable=False, name="calls")
@@ -260,27 +259,6 @@ def augment_batch(
     compiled = dispatch.compiler(images.shape)
     uniform = compiled(partial(draws.uniforms, key, lanes))(epoch, index)
     return {**parts, elements.KEY: execute(plan, images, uniform, compiled)}
-
-
-def unique_names(transforms: Sequence[Transform]) -> list[str]:
-    """The name of each transform: its own, or its class's with a number from the second on."""
-    names: list[str] = []
-    seen: dict[str, int] = {}
-    for transform in transforms:
-        name = transform.name
-        if name is None:
-            kind = type(transform).__name__
-            name = f"{kind}_{seen[kind]}" if kind in seen else kind
-            seen[kind] = seen.get(kind, 0) + 1
-        if name in names:
-            raise arguments.refusal(
-                "Pipeline",
-                "transforms",
-                "a list of transforms with different names",
-                arguments.Came(f"two named {name!r}"),
-            )
-        names.append(name)
-    return names
 
 
 def _check_transforms(transforms: Any) -> list[Transform]:
