@@ -33,7 +33,8 @@ def equalizing_tables(counts: tf.Tensor) -> tf.Tensor:
     step = (tf.reduce_sum(counts, axis=-1, keepdims=True) - last) // (LEVELS - 1)
     below = tf.cumsum(counts, axis=-1, exclusive=True)
     table = (step // 2 + below) // tf.maximum(step, 1)
-    return tf.where(step > 0, tf.minimum(table, LEVELS - 1), levels)
+    # Rising already: a sort is what XLA does not work out anew for every pixel that looks into the table.
+    return tf.sort(tf.where(step > 0, tf.minimum(table, LEVELS - 1), levels), axis=-1)
 
 
 @register
