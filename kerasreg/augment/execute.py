@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from kerasreg.augment import choice, color
 from kerasreg.augment.color import ColorMap, mean_color
-from kerasreg.augment.pixels import Pass, gated
+from kerasreg.augment.mix import mix_pixels
+from kerasreg.augment.pixels import Found, Pass, gated
 from kerasreg.augment.placed import Placed
 from kerasreg.augment.plan import AFFINE, CHOICE, Plan, Segment
 from kerasreg.augment.transform import Size
@@ -18,10 +19,17 @@ from kerasreg.augment.units import Units
 from kerasreg.augment.warp import move, sizes, warp
 
 Parameters = dict[str, tf.Tensor]
+Pixels = Any
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def execute(plan: Plan, images: tf.Tensor, uniform: tf.Tensor, compiled: Compile = lambda f: f) -> tf.Tensor:
+def execute(
+    plan: Plan,
+    images: tf.Tensor,
+    uniform: tf.Tensor,
+    compiled: Compile = lambda f: f,
+    pairs: dict[str, Found] | None = None,
+) -> tf.Tensor:
     """The augmented batch.
 
     Args:
@@ -31,13 +39,17 @@ def execute(plan: Plan, images: tf.Tensor, uniform: tf.Tensor, compiled: Compile
         compiled: Wraps each function that is to be compiled on its own. What a step needs to know
             about an image is a few numbers, and is worked out apart from the pixels: in one function
             with them, XLA would work it out again for every pixel.
+        pairs: By the name of each transform that mixes images, which with which: from `Placed.pairs`.
 
     Returns:
         A batch of the same shape, in the plan's dtype.
     """
     for segment in plan.segments:
+        if segment.kind == "mix":
+            images = compiled(partial(render_mix, segment, plan))(images, pairs[segment.steps[0].name])
+            continue
         parameters = compiled(partial(find_parameters, segment, plan))(images, uniform)
-        for part in parts(segment, plan):
+        for part in parts(segment, plan, parameters):
             images = compiled(part)(images, parameters)
     return images
 
@@ -79,9 +91,15 @@ def pixel_parameters(segment: Segment, images: tf.Tensor, uniform: tf.Tensor) ->
     return found
 
 
-def parts(segment: Segment, plan: Plan) -> list[Callable[[tf.Tensor, Parameters], tf.Tensor]]:
+def parts(
+    segment: Segment, plan: Plan, parameters: Parameters
+) -> list[Callable[[Pixels, Parameters], Pixels]]:
     """The functions of pixels that a step consists of, each to be compiled on its own."""
     if segment.kind == AFFINE:
+        mixes = "gain" in parameters and parameters["gain"].shape.rank == 3
+        if segment.geometry and mixes:
+            # In one function with it, XLA reads the image anew for every channel that is mixed from three.
+            return [partial(render_places, segment, plan), partial(render_colors, segment, plan)]
         return [partial(render, segment, plan)]
     if segment.kind == CHOICE:
         return [partial(render_choice, segment, plan)]
@@ -115,20 +133,39 @@ def render_choice(segment: Segment, plan: Plan, images: tf.Tensor, parameters: P
 
 def render(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
     """The pixels after a step of a warp and a colour map."""
-    shape = tf.shape(images)
-    pixels, inside = tf.reshape(images, [shape[0], shape[1] * shape[2], images.shape[3]]), None
+    return render_colors(segment, plan, render_places(segment, plan, images, parameters), parameters)
+
+
+def render_places(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters) -> Pixels:
+    """The pixels after the warp of a step, and with a constant fill how much of each is inside, else None."""
+    pixels, inside = images, None
     if segment.resamples:
         pixels, inside = warp(images, parameters["matrices"], plan.fill_mode)
     elif segment.geometry:
         pixels = move(images, parameters["matrices"])
+    shape = tf.shape(images)
+    pixels = tf.ensure_shape(tf.reshape(pixels, shape), images.shape)
+    return pixels, None if inside is None else tf.reshape(inside, [*tf.unstack(shape[:3]), 1])
+
+
+def render_colors(segment: Segment, plan: Plan, moved: Pixels, parameters: Parameters) -> tf.Tensor:
+    """The pixels after the colour map of a step, and after a constant fill."""
+    pixels, inside = moved
     if segment.color:
-        pixels = color.apply_map((parameters["gain"], parameters["bias"]), tf.cast(pixels, tf.float32))
+        gain, bias = parameters["gain"], parameters["bias"]
+        pixels = color.apply_map((gain, bias), tf.cast(pixels, tf.float32))
         if inside is not None:
-            pixels += inside * parameters["by_share"][:, None, :]
+            pixels += inside * parameters["by_share"][:, None, None]
     elif inside is not None:
         pixels += segment.fill_units.carried(plan.fill_value) * (1 - inside)
-    pixels = _left(pixels, segment, plan)
-    return tf.ensure_shape(tf.reshape(pixels, shape), images.shape)
+    return _left(pixels, segment, plan)
+
+
+def render_mix(segment: Segment, plan: Plan, images: tf.Tensor, found: Found) -> tf.Tensor:
+    """The pixels after each image was mixed with another."""
+    (step,) = segment.steps
+    pixels = mix_pixels(step.transform, tf.cast(images, tf.float32), found)
+    return tf.ensure_shape(_left(pixels, segment, plan), images.shape)
 
 
 def chain_matrix(

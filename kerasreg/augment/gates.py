@@ -1,7 +1,7 @@
 """When a member of a policy acts on an image: conditions on the image's uniform numbers.
 
-Every member of a round holds a ticket of its own, keyed by its own name, and the smallest ticket wins. A member
-that is added to a policy then changes the choice of those images alone that it wins itself.
+Every member of a round holds a ticket of its own, keyed by its own name, and the smallest wins. A member that
+is added to a policy then changes the choice of those images alone that it wins itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Win:
-    """The smallest `-log(u) / weight` among the members of a round, which each has with its share of the weight.
+    """The smallest `-log(u) / weight` of a round: each member has it by its share of the sum of weights.
 
     Attributes:
         lanes: The column of every member's ticket.
@@ -53,8 +53,8 @@ def winner(uniform: tf.Tensor, lanes: Sequence[int], weights: Sequence[float]) -
     """Which member wins each image, int32 of shape `(images,)`; one of weight 0 never does.
 
     Source:
-        The minimum of exponential numbers; with keyed numbers it is the weighted rendezvous hashing of Schindelhauer
-        and Schomaker, "Weighted distributed hash tables", 2005.
+        The minimum of exponential numbers; with keyed numbers it is the weighted rendezvous hashing of
+        Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005.
     """
     with_chance = [i for i, weight in enumerate(weights) if weight > 0]
     tickets = tf.gather(uniform, [lanes[i] for i in with_chance], axis=1)

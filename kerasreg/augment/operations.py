@@ -1,17 +1,18 @@
 """The operations of the published policies, and what their magnitudes mean.
 
-    operation                     RandAugment                TrivialAugment(wide)      AugMix
-                                  at magnitude m of 30       up to                     up to, at severity s of 10
-    ShearX, ShearY                slope +-0.3 m/30           slope +-0.99              slope +-0.3 s/10
-    TranslateX, TranslateY        +-0.453 m/30 of the side   +-32 pixels               +-1/3 s/10 of the side
-    Rotate                        +-30 degrees m/30          +-135 degrees             +-30 degrees s/10
-    Brightness, Color, Contrast,  factor 1 +- 0.9 m/30       factor 1 +- 0.99          (factor 1 +- 0.9 s/10)
-      Sharpness
-    Posterize                     8 - round(4 m/30) bits     2 to 8 bits               4 - floor(4 s/10) to 4 bits
-    Solarize                      from 1 - m/30 up           from 0 to 1 up            from 1 - s/10 up
-    AutoContrast, Equalize, Identity have none; AugMix has no Identity.
+    operation               RandAugment             TrivialAugment, wide   AugMix
+                            at magnitude m of 30    up to                  up to, at severity s of 10
+    ShearX, ShearY          slope +-0.3 m/30        slope +-0.99           slope +-0.3 s/10
+    TranslateX, TranslateY  +-0.453 m/30 of a side  +-32 pixels            +-1/3 s/10 of a side
+    Rotate                  +-30 degrees m/30       +-135 degrees          +-30 degrees s/10
+    Brightness, Color,      factor 1 +- 0.9 m/30    factor 1 +- 0.99       factor 1 +- 0.9 s/10
+      Contrast, Sharpness
+    Posterize               8 - round(4 m/30) bits  2 to 8 bits            4 - floor(4 s/10) to 4 bits
+    Solarize                from 1 - m/30 up        from 0 to 1 up         from 1 - s/10 up
+    AutoContrast, Equalize and Identity have no magnitude.
 
-Ends of ranges are those of torchvision's `RandAugment`, `TrivialAugmentWide` and of the code of AugMix' authors.
+The ends of the ranges are those of torchvision's `RandAugment` and `TrivialAugmentWide`, and of the code that
+the authors of AugMix published.
 """
 
 from __future__ import annotations

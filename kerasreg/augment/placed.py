@@ -10,7 +10,7 @@ from kerasreg.augment import draws
 from kerasreg.augment.color import ColorMap
 from kerasreg.augment.gates import Gate, opens
 from kerasreg.augment.pixels import Found
-from kerasreg.augment.transform import Transform
+from kerasreg.augment.transform import Size, Transform
 from kerasreg.augment.units import Units
 
 
@@ -93,3 +93,7 @@ class Placed:
         """Of a transform of pixels: the few numbers that it needs, and which images it changes."""
         found = self.transform.gated_numbers(pixels, self.numbers(uniform), self.units)
         return {**found, "fires": found["fires"] & opens(self.gate, uniform)} if self.gate else found
+
+    def pairs(self, uniform: tf.Tensor, size: Size, rows: tf.Tensor) -> Found:
+        """Of a transform that mixes images: each one's partner among the first `rows`, and its own share."""
+        return self.transform.gated_shares(self.numbers(uniform), size, rows)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from kerasreg._core import arguments
 from kerasreg.augment.color import ColorTransform
 from kerasreg.augment.geometry import GeometricTransform
+from kerasreg.augment.mix import MixTransform
 from kerasreg.augment.pixels import PixelTransform
 from kerasreg.augment.placed import Lanes, Placed
 from kerasreg.augment.policy import Policy, place
@@ -39,13 +40,15 @@ _DOES = {
     "stencil": "each pixel from those around it",
     "noise": "added to every value",
     "cut-out": "written over the image",
+    "mix": "with another image of the batch",
 }
 _APART = {
     "table": "is a table of values, no affine map",
     "stencil": "reads the finished pixels around each",
     "noise": "adds to the finished values",
     "cut-out": "hides what has been made so far",
-    CHOICE: "chooses for each image by itself",
+    CHOICE: "goes through the images one by one",
+    "mix": "takes the finished pixels of another image",
 }
 
 
@@ -144,6 +147,16 @@ class Plan:
         return [step for segment in self.segments for step in segment.geometry]
 
     @property
+    def mixes(self) -> list[Placed]:
+        """The transforms that mix images, in order."""
+        return [step for step in self.steps if isinstance(step.transform, MixTransform)]
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes sparse labels have that are mixed; None where none are."""
+        return next((s.transform.num_classes for s in self.mixes if s.transform.num_classes), None)
+
+    @property
     def units(self) -> Units:
         """The range of values that come out."""
         return self.steps[-1].units_after
@@ -165,9 +178,8 @@ class Plan:
         return any(segment.leaves_range for segment in self.segments)
 
     def __str__(self) -> str:
-        lines = [
-            f"{_count(len({step.listed for step in self.steps}), 'transform')} in {_count(len(self.segments), 'step')}"
-        ]
+        listed = {step.listed for step in self.steps}
+        lines = [f"{_count(len(listed), 'transform')} in {_count(len(self.segments), 'step')}"]
         for number, segment in enumerate(self.segments, 1):
             lines += [
                 f"{number}. {line}" if not i else f"   {line}" for i, line in enumerate(self._tell(segment))
@@ -191,20 +203,24 @@ class Plan:
     def _tell(self, segment: Segment) -> list[str]:
         parts = []
         if segment.kind == CHOICE:
-            rounds = "" if len(segment.rounds) == 1 else f", {len(segment.rounds)} times in turn"
-            return [
-                f"choice: {_names(segment.steps)} -> at most one for each image{rounds}",
-                *([f"apart from the step before: {segment.reason}"] if segment.reason else []),
-            ]
+            rounds = _count(len(segment.rounds), "round")
+            parts.append(f"choice: {_names(segment.steps)}, {rounds} -> what each image drew, one by one")
+            parts += _drawn(segment.steps)
+            return parts + [f"apart from the step before: {reason}" for reason in [segment.reason] if reason]
         if segment.kind != AFFINE:
             parts.append(f"{segment.kind}: {_names(segment.steps)} -> {_DOES[segment.kind]}")
+        if segment.kind == "mix":
+            like = f"(batch, {self.num_classes})" if self.num_classes else "of their own shape"
+            parts.append(f"labels: mixed by the same shares, returned as float32 {like}")
         if segment.resamples:
             fill = f"constant {self.fill_value:g}" if self.fill_mode == "constant" else self.fill_mode
             parts.append(f"geometry: {_names(segment.geometry)} -> one bilinear warp, fill {fill}")
         elif segment.geometry:
             parts.append(f"geometry: {_names(segment.geometry)} -> one exact move of whole pixels")
+        parts += _drawn(segment.geometry)
         if segment.color:
             parts.append(f"colour: {_names(segment.color)} -> one affine map per image")
+            parts += _drawn(segment.color)
         if segment.uses_mean:
             parts.append(
                 "mean colour: measured once, before the warp" if segment.resamples else "mean colour: once"
@@ -279,7 +295,7 @@ def _why_apart(before: Segment, segment: Segment, fill_mode: str, exact: bool) -
     kind, name = segment.kind, segment.steps[0].listed
     if kind == AFFINE and before.kind != AFFINE:
         return f"{name} acts on what {before.steps[-1].listed} leaves, and does not commute with it"
-    if kind != before.kind or kind in ("stencil", CHOICE):
+    if kind != before.kind or kind in ("stencil", "mix", CHOICE):
         return f"{name} {_APART[kind]}"
     if kind == AFFINE and fill_mode == "constant" and segment.resamples:
         first = next((i for i, step in enumerate(before.steps) if _fills(step.transform)), len(before.steps))
@@ -290,7 +306,7 @@ def _why_apart(before: Segment, segment: Segment, fill_mode: str, exact: bool) -
 
 
 def _kind(transform: Transform) -> str:
-    return transform.kind if isinstance(transform, PixelTransform) else AFFINE
+    return transform.kind if isinstance(transform, PixelTransform | MixTransform) else AFFINE
 
 
 def _fills(transform: Transform) -> bool:
@@ -298,14 +314,16 @@ def _fills(transform: Transform) -> bool:
 
 
 def _names(steps: Sequence[Placed]) -> str:
-    """Their names; of a policy its own, and what of its members is meant."""
-    members: dict[str, list[str]] = {}
+    return ", ".join(dict.fromkeys(step.listed for step in steps))
+
+
+def _drawn(steps: Sequence[Placed]) -> list[str]:
+    """For each policy, which of its members these are."""
+    members: dict[str, dict[str, None]] = {}
     for step in steps:
-        of_policy = members.setdefault(step.listed, [])
-        member = step.name.rpartition("/")[2]
-        if step.policy and member not in of_policy:
-            of_policy.append(member)
-    return ", ".join(f"{name} ({', '.join(of)})" if of else name for name, of in members.items())
+        if step.policy:
+            members.setdefault(step.policy, {})[step.name.rpartition("/")[2]] = None
+    return [f"{policy}: {', '.join(names)}" for policy, names in members.items()]
 
 
 def _count(number: int, noun: str) -> str:

@@ -42,7 +42,7 @@ class Identity(ColorTransform):
 
 
 class Policy(Transform):
-    """A transform that is made of others, of which it draws some for each image; a subclass writes `rounds`."""
+    """A transform that draws from others for each image; a subclass writes `rounds`."""
 
     magnitudes = 0
 

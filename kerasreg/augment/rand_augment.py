@@ -29,12 +29,13 @@ class RandAugment(Policy):
                                                        1          0.7            0
         AutoContrast, Equalize, Identity               have none
 
-    These are the ranges of torchvision's `RandAugment`. Brightness is about black, Color about each pixel's grey
-    value, Contrast about the mean grey value, as in Pillow. Color changes nothing on images without three channels.
+    These are the ranges of torchvision's `RandAugment`. Brightness is about black, Color about each pixel's
+    grey value, Contrast about the mean grey value, as in Pillow. Color changes nothing on images without
+    three channels.
 
-    Order: what moves pixels is done first, in one warp for all rounds together with the geometry before it, and
-    the rest in the order of the rounds. An Equalize of the first round thus sees what a Rotate of the second
-    has moved. `Pipeline(..., exact=True)` keeps the order of the rounds, at a resample for each.
+    Order: what moves pixels is done first, in one warp for all rounds together with the geometry before it,
+    and the rest in the order of the rounds. An Equalize of the first round thus sees what a Rotate of the
+    second has moved. `Pipeline(..., exact=True)` keeps the order of the rounds, at a resample for each.
 
     Other differences from the paper: bilinear in place of nearest pixels; outside the image stands the
     pipeline's `fill_mode`, not grey; shears are about the centre; nothing is rounded to bytes in between.
@@ -52,6 +53,14 @@ class RandAugment(Policy):
     Example:
         >>> from kerasreg.augment import Pipeline, RandAugment, RandomFlip
         >>> print(Pipeline([RandomFlip(), RandAugment()]).explain())
+        2 transforms in 2 steps
+        1. geometry: RandomFlip, RandAugment -> one bilinear warp, fill reflect
+           RandAugment: ShearX, ShearY, TranslateX, TranslateY, Rotate
+        2. choice: RandAugment, 2 rounds -> what each image drew, one by one
+           RandAugment: Brightness, Color, Contrast, Sharpness, Posterize, Solarize, AutoContrast, Equalize
+           apart from the step before: RandAugment goes through the images one by one
+        resamples per image: 1 (one transform at a time: 2)
+        computed in float32, returned as float32
     """
 
     def __init__(

@@ -23,14 +23,14 @@ from kerasreg.augment.units import Units
 class RandomChoice(Policy):
     """Exactly one of several transforms for each image, drawn anew for every one.
 
-    The one that is drawn keeps its own `probability`, so that an image may come out as it was. An image costs
-    what its own transform costs; all those that move pixels are one warp, together with the geometry before.
+    The one that is drawn keeps its own `probability`, so that an image may come out as it was. An image
+    costs what its own transform costs; all that move pixels are one warp, with the geometry before them.
 
     A further transform in the list changes the choice of those images alone that it is drawn for.
 
     Args:
-        transforms: What is chosen among, two or more; another policy may be one of them. Not among them can be
-            what changes the size of images, their units (`Rescale`), or more than one image at a time.
+        transforms: What is chosen among, two or more; another policy may be one of them. What changes the
+            size of images or their units (`Rescale`), or mixes images, cannot.
         weights: How often each is drawn, as shares of 1; `None` for all alike.
         probability: How often any is drawn at all, a number in [0, 1].
         name: See `Pipeline`.
@@ -41,8 +41,16 @@ class RandomChoice(Policy):
 
     Example:
         >>> from kerasreg.augment import Pipeline, RandomChoice, RandomEqualize, RandomRotation, RandomShear
-        >>> one = RandomChoice([RandomRotation(20), RandomShear(0.2), RandomEqualize(1)], weights=[0.3, 0.3, 0.4])
-        >>> print(Pipeline([one]).explain())
+        >>> members = [RandomRotation(20), RandomShear(0.2), RandomEqualize(1)]
+        >>> print(Pipeline([RandomChoice(members, weights=[0.3, 0.3, 0.4])]).explain())
+        1 transform in 2 steps
+        1. geometry: RandomChoice -> one bilinear warp, fill reflect
+           RandomChoice: RandomRotation, RandomShear
+        2. choice: RandomChoice, 1 round -> what each image drew, one by one
+           RandomChoice: RandomEqualize
+           apart from the step before: RandomChoice goes through the images one by one
+        resamples per image: 1 (one transform at a time: 1)
+        computed in float32, returned as float32
     """
 
     def __init__(
