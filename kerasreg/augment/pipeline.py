@@ -6,14 +6,14 @@ import dataclasses
 import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from kerasreg._core import arguments
 from kerasreg._core.registry import register
-from kerasreg.augment import dispatch, draws, elements, stream, values
+from kerasreg.augment import dispatch, draws, elements, preview, stream, values
 from kerasreg.augment.crop import whole_pair
 from kerasreg.augment.execute import execute, size_after
 from kerasreg.augment.plan import Plan, make_plan
@@ -25,6 +25,9 @@ from kerasreg.augment.warp import sizes
 
 Parts = dict[str, Any]
 """What a plan has to know of an element, by Keras' names."""
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @register
@@ -210,6 +213,50 @@ class Pipeline:
         size = whole_pair("Pipeline.explain", "image_size", image_size, 1, "(height, width)")
         size_after(self._plan.geometry, size)
         return dataclasses.replace(self._plan, image_size=size)
+
+    def preview(
+        self,
+        images: Any,
+        labels: Any = None,
+        count: int = 4,
+        draws: int = 5,
+        class_names: Sequence[str] | None = None,
+    ) -> Figure:
+        """Draw images as they are and, beside each, what the pipeline makes of it.
+
+        Labels stand above the images. Of a dict, masks lie over them (translucent, class 0 clear), boxes
+        with their class, and keypoints. Column `draw k` is `pipeline(batch, draw=k)` of the images shown,
+        mapped from its range of values to what a screen has.
+
+        Args:
+            images: One image, a batch, an element with images in it, or a dataset of such, of which the
+                first images are taken. Boxes need the pipeline's `bounding_box_format`.
+            labels: Labels of the images, if the element has none.
+            count: How many images at most, a whole number of at least 1.
+            draws: How many draws of each, a whole number of at least 1.
+            class_names: A name for each class, to be shown in place of its number.
+
+        Returns:
+            A matplotlib `Figure`, which pyplot knows nothing of: a notebook shows it, `figure.savefig(path)`
+            writes it.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+            ValueError: An argument outside what is stated here, or what the pipeline refuses.
+
+        Example:
+            >>> from kerasreg.augment import Pipeline, RandomRotation
+            >>> batch = tf.random.uniform([8, 16, 16, 3], maxval=255)
+            >>> figure = Pipeline([RandomRotation(20)]).preview(batch, count=2, draws=3)
+            >>> [panel.get_title() for panel in figure.axes[:4]]
+            ['as it is', 'draw 0', 'draw 1', 'draw 2']
+        """
+        count = arguments.integer("Pipeline.preview", "count", count, 1)
+        draws = arguments.integer("Pipeline.preview", "draws", draws, 1)
+        element = preview.element_of(images, labels, count)
+        drawn = [self(element, draw=draw) for draw in range(draws)]
+        units = self._plan.steps[0].units, self._plan.units
+        return preview.draw_figure(element, drawn, *units, self.bounding_box_format, class_names)
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`, in types that JSON has."""
