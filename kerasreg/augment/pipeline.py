@@ -40,8 +40,11 @@ class Pipeline:
 
         out[p] = clip(C image[G_1 G_2 ... G_n p] + b),    C = C_m ... C_1,
 
-    reads each pixel once, bilinearly, and clips once, at the end, to `value_range`. A pipeline of
-    flips returns the very pixels of its input. What is no matrix has a step of its own between those of
+    reads each pixel once and clips once, at the end, to `value_range`. Where the `G_k` take whole pixels to
+    whole pixels (flips, quarter turns, crops, whole-pixel shifts), nothing is interpolated and the
+    result holds the very pixels of the input. `RandomCrop` and `RandomResizedCrop` change the size, and are
+    part of the same matrix: a pixel that a crop cuts off can be turned into sight again by what follows it.
+    What is no matrix has a step of its own between those of
     matrices: tables of values (`RandomPosterize`, `RandomSolarize`, `RandomEqualize`,
     `RandomAutoContrast`), which are given values clipped to the range, stencils (`RandomSharpness`,
     `RandomGaussianBlur`), noise and cut-outs (`RandomErasing`). `explain()` tells what was fused into
