@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,12 +14,14 @@ import tensorflow as tf
 from kerasreg._core import arguments
 from kerasreg._core.registry import register
 from kerasreg.augment import dispatch, draws, elements, preview, stream, values
-from kerasreg.augment.execute import execute
+from kerasreg.augment.crop import whole_pair
+from kerasreg.augment.execute import execute, size_after
 from kerasreg.augment.plan import Plan, make_plan
+from kerasreg.augment.taps import FILL_MODES, INTERPOLATIONS
 from kerasreg.augment.targets.follow import Targets
 from kerasreg.augment.targets.formats import BOX_FORMATS
 from kerasreg.augment.transform import Transform, readable_arguments
-from kerasreg.augment.warp import FILL_MODES, sizes
+from kerasreg.augment.warp import sizes
 
 Parts = dict[str, Any]
 """What a plan has to know of an element, by Keras' names."""
@@ -90,6 +93,10 @@ class Pipeline:
         exact: Whether to go one transform at a time and clip to the range after each, as a chain of
             separate operations does; nothing is rounded in between. It costs a resample for every warp
             and a pass for every colour, and draws the same numbers.
+        interpolation: How pixels are read between pixels: `"bilinear"`, `"nearest"` (which copies
+            values and makes no new ones) or `"bicubic"` (Keys' cubic with a = -1/2, as Pillow's; sharper, and
+            slower). Where an image shrinks to less than half along an axis, each pixel of the result is the
+            mean of as many places as it covers pixels, but with `"nearest"`.
         bounding_box_format: The format of bounding boxes, as Keras names it: `"xyxy"`, `"yxyx"`, `"xywh"`,
             `"center_xywh"`, `"center_yxhw"`, `"rel_xyxy"`, `"rel_yxyx"`, `"rel_xywh"` or
             `"rel_center_xywh"`. There is no default: boxes that a transform moves need it.
@@ -126,6 +133,7 @@ class Pipeline:
         fill_value: float = 0.0,
         dtype: str = "float32",
         exact: bool = False,
+        interpolation: str = "bilinear",
         bounding_box_format: str | None = None,
         min_visible: float = 0.1,
         mask_fill_value: float = 0.0,
@@ -137,6 +145,7 @@ class Pipeline:
         self.fill_value = values.check_fill_value(fill_value)
         self.dtype = values.check_dtype(dtype)
         self.exact = arguments.flag("Pipeline", "exact", exact)
+        self.interpolation = arguments.choice("Pipeline", "interpolation", interpolation, INTERPOLATIONS)
         self.bounding_box_format = bounding_box_format
         if bounding_box_format is not None:
             arguments.choice("Pipeline", "bounding_box_format", bounding_box_format, BOX_FORMATS)
@@ -150,6 +159,7 @@ class Pipeline:
             self.value_range,
             self.dtype,
             self.exact,
+            self.interpolation,
         )
         values.check_dtype_holds(self.dtype, self._plan.units.outer)
         self._targets = Targets(self._plan, self.bounding_box_format, self.min_visible, self.mask_fill_value)
@@ -189,9 +199,17 @@ class Pipeline:
         epoch = draws.call_epoch(tf.cast(draw, tf.int64))
         return elements.joined(inputs, self._augment(parts, epoch, tf.constant(0, tf.int64)))
 
-    def explain(self) -> Plan:
-        """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it."""
-        return self._plan
+    def explain(self, image_size: tuple[int, int] | None = None) -> Plan:
+        """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it.
+
+        Args:
+            image_size: Height and width of the images, to be told how they change.
+        """
+        if image_size is None:
+            return self._plan
+        size = whole_pair("Pipeline.explain", "image_size", image_size, 1, "(height, width)")
+        size_after(self._plan.geometry, size)
+        return dataclasses.replace(self._plan, image_size=size)
 
     def preview(
         self,
@@ -247,6 +265,7 @@ class Pipeline:
             "fill_value": self.fill_value,
             "dtype": self.dtype,
             "exact": self.exact,
+            "interpolation": self.interpolation,
             "bounding_box_format": self.bounding_box_format,
             "min_visible": self.min_visible,
             "mask_fill_value": self.mask_fill_value,
@@ -284,6 +303,9 @@ class Pipeline:
     def _check(self, element: Any, spec: Any, parts: Parts) -> None:
         values.check_spec(spec, self.value_range)
         values.check_channels(spec, self._plan.channels)
+        size = tuple(spec.shape[-3:-1])
+        if None not in size:
+            size_after(self._plan.geometry, size)
         self._targets.check(element, parts)
 
     def _look(self, parts: Parts) -> None:

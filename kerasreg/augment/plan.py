@@ -8,7 +8,10 @@ things do not commute and decide the rules:
   so a step ends where a second filling transform would follow a colour transform in it. The other
   fill modes copy pixels of the image and commute.
 - The mean colour of an image changes when a warp moves pixels out of sight. `RandomContrast` is
-  defined by the mean before the warp, so that it commutes too.
+  defined by the mean before the warp, so that it commutes too; behind a crop it is that of the whole image.
+
+A crop is a matrix too, so that what it cuts off is out of sight and not gone: a rotation behind it shows what
+the image has there. `exact=True` forgets it.
 
 What is no matrix, a transform of pixels, commutes with neither, and gets a step of its own: neighbouring
 tables share one, so do cut-outs and noise; a stencil reads the finished pixels around each, and does not.
@@ -16,6 +19,7 @@ tables share one, so do cut-outs and noise; a stencil reads the finished pixels 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -111,6 +115,11 @@ class Segment:
         return [step for step in self.steps if isinstance(step.transform, GeometricTransform)]
 
     @property
+    def resizers(self) -> list[Placed]:
+        """The transforms that change the size of the images, in order."""
+        return [step for step in self.steps if step.transform.changes_size]
+
+    @property
     def color(self) -> list[Placed]:
         """The transforms that map colours, in order."""
         return [step for step in self.steps if isinstance(step.transform, ColorTransform)]
@@ -118,7 +127,22 @@ class Segment:
     @property
     def resamples(self) -> bool:
         """Whether anything is interpolated; flips alone move whole pixels."""
-        return any(_fills(step.transform) for step in self.steps)
+        return any(not step.transform.moves_whole_pixels for step in self.geometry)
+
+    @property
+    def fills(self) -> bool:
+        """Whether what stands outside the image can come into sight."""
+        return any(step.transform.fills for step in self.geometry)
+
+    @property
+    def projective(self) -> bool:
+        """Whether the matrix is more than affine, and places are quotients."""
+        return any(step.transform.projective for step in self.geometry)
+
+    @property
+    def shrinks(self) -> float:
+        """How many pixels of the input can at most lie side by side in one of the output."""
+        return math.prod(step.transform.shrinks() for step in self.geometry)
 
     @property
     def uses_mean(self) -> bool:
@@ -152,6 +176,8 @@ class Plan:
         value_range: The smallest and the largest value of a pixel that comes in.
         dtype: What comes out.
         exact: Whether every transform is a step of its own, clipped before the next.
+        interpolation: How pixels are read between pixels.
+        image_size: Height and width of the images, if they were told to `explain`.
     """
 
     segments: tuple[Segment, ...]
@@ -160,6 +186,8 @@ class Plan:
     value_range: tuple[float, float]
     dtype: str
     exact: bool = False
+    interpolation: str = "bilinear"
+    image_size: tuple[int, int] | None = None
 
     @property
     def steps(self) -> list[Placed]:
@@ -198,9 +226,31 @@ class Plan:
         return sum(segment.resamples for segment in self.segments)
 
     @property
+    def fills(self) -> bool:
+        """Whether what stands outside the image can come into sight."""
+        return any(segment.fills for segment in self.segments)
+
+    @property
     def clips(self) -> bool:
         """Whether values can leave their range and are clipped at the end."""
-        return any(segment.leaves_range for segment in self.segments)
+        return any(self.leaves_range(segment) for segment in self.segments)
+
+    def leaves_range(self, segment: Segment) -> bool:
+        """Whether values can lie outside their range after a step: bicubic weights are partly negative."""
+        return segment.leaves_range or (segment.resamples and self.interpolation == "bicubic")
+
+    def size_before(self, segment: Segment) -> tuple[int, int] | None:
+        """Height and width of the images as they come into a step, if they are known."""
+        size = self.image_size
+        for before in self.segments:
+            if before is segment:
+                break
+            size = before.resizers[-1].transform.size if before.resizers else size
+        return size
+
+    def smooths(self, segment: Segment) -> bool:
+        """Whether images can shrink so far in a step that pixels would be skipped."""
+        return segment.resamples and segment.shrinks > 2 and self.interpolation != "nearest"
 
     def __str__(self) -> str:
         lines = [f"{_count(len(self.steps), 'transform')} in {_count(len(self.segments), 'step')}"]
@@ -208,10 +258,9 @@ class Plan:
             lines += [
                 f"{number}. {line}" if not i else f"   {line}" for i, line in enumerate(self._tell(segment))
             ]
-        alone = sum(_fills(step.transform) for step in self.steps)
+        alone = sum(not step.transform.moves_whole_pixels for step in self.geometry)
         lines.append(f"resamples per image: {self.resamples} (one transform at a time: {alone})")
-        # A pure move of pixels never leaves the dtype that it finds.
-        moved = not self.resamples and all(s.kind == AFFINE and not s.color for s in self.segments)
+        moved = all(self._copies(segment) for segment in self.segments)
         inner = "the images' own dtype" if moved else "float32"
         when = "after every transform and" if self.exact else "before every table and" if self._tables else ""
         clipped = f", clipped {when} to {self.units} at the end".replace("  ", " ") if self.clips else ""
@@ -229,20 +278,46 @@ class Plan:
         if segment.kind == "mix":
             like = f"(batch, {self.num_classes})" if self.num_classes else "of their own shape"
             parts.append(f"labels: mixed by the same shares, returned as float32 {like}")
-        if segment.resamples:
-            fill = f"constant {self.fill_value:g}" if self.fill_mode == "constant" else self.fill_mode
-            parts.append(f"geometry: {_names(segment.geometry)} -> one bilinear warp, fill {fill}")
-        elif segment.geometry:
-            parts.append(f"geometry: {_names(segment.geometry)} -> one exact move of whole pixels")
+        if segment.geometry:
+            parts.append(f"geometry: {_names(segment.geometry)} -> {self._tell_geometry(segment)}")
+            parts += self._tell_sizes(segment)
+        if self.smooths(segment):
+            parts.append("where an image shrinks to less than half: the mean of what each pixel covers")
         if segment.color:
             parts.append(f"colour: {_names(segment.color)} -> one affine map per image")
         if segment.uses_mean:
             parts.append(
-                "mean colour: measured once, before the warp" if segment.resamples else "mean colour: once"
+                "mean colour: measured once, before the warp"
+                if segment.resamples
+                else "mean colour: measured once, before the move"
+                if segment.resizers
+                else "mean colour: once"
             )
         if segment.reason:
             parts.append(f"apart from the step before: {segment.reason}")
         return parts
+
+    def _tell_sizes(self, segment: Segment) -> list[str]:
+        if not segment.resizers:
+            return []
+        before = self.size_before(segment)
+        sizes = [before] if before else []
+        sizes += [step.transform.size for step in segment.resizers]
+        return [f"size: {'' if before else '-> '}{' -> '.join(f'{h}x{w}' for h, w in sizes)}"]
+
+    def _tell_geometry(self, segment: Segment) -> str:
+        does = "one exact move of whole pixels"
+        if segment.resamples:
+            does = f"one {self.interpolation} {'projective ' if segment.projective else ''}warp"
+        if segment.fills:
+            does += f", fill {self.fill_mode}"
+            does += f" {self.fill_value:g}" if self.fill_mode == "constant" else ""
+        return does
+
+    def _copies(self, segment: Segment) -> bool:
+        """Whether a step only copies pixels, and leaves them the dtype that it finds."""
+        colored = segment.kind != AFFINE or segment.color or (segment.fills and self.fill_mode == "constant")
+        return not colored and (self.interpolation == "nearest" or not segment.resamples)
 
 
 def make_plan(
@@ -253,6 +328,7 @@ def make_plan(
     value_range: tuple[float, float],
     dtype: str,
     exact: bool = False,
+    interpolation: str = "bilinear",
 ) -> Plan:
     """Group neighbouring transforms into steps, in order."""
     groups: list[list[Placed]] = [[]]
@@ -268,7 +344,7 @@ def make_plan(
         lane += transform.lanes
         units = transform.units_after(units)
     segments = tuple(Segment(tuple(group), reason) for group, reason in zip(groups, reasons, strict=True))
-    return Plan(segments, fill_mode, fill_value, value_range, dtype, exact)
+    return Plan(segments, fill_mode, fill_value, value_range, dtype, exact, interpolation)
 
 
 def _refuse_colors_behind_channels(transform: Transform, name: str, units: Units) -> None:
@@ -307,7 +383,7 @@ def _kind(transform: Transform) -> str:
 
 
 def _fills(transform: Transform) -> bool:
-    return isinstance(transform, GeometricTransform) and not transform.moves_whole_pixels
+    return isinstance(transform, GeometricTransform) and transform.fills
 
 
 def _names(steps: Sequence[Placed]) -> str:
