@@ -1,5 +1,6 @@
 """What a user is promised: reproducible draws, untouched companions, exact pixels, clear refusals."""
 
+import inspect
 import json
 from collections import namedtuple
 
@@ -382,7 +383,6 @@ def test_transforms_about_rgb_refuse_other_channels():
         ValueError, match=r"of 3 channels for RandomGrayscale, got 1 in shape \(22, 6, 8, 1\)"
     ):
         Pipeline([augment.RandomGrayscale()])(IMAGES[..., :1])
-
 
 
 def test_values_that_rounding_moved_out_of_the_range_pass():
