@@ -124,7 +124,7 @@ def a_learning_rate_that_makes_it_diverge(x, y):
     x = flat(x)
     loss = keras.losses.MeanSquaredError()
     model = mlp(x, hidden(), keras.optimizers.SGD(3.0), loss, units=1)
-    return Run(model, x, y.astype("float32"), "non-finite", ("out",))
+    return Run(model, x, y.astype("float32"), "non-finite", ("h0", "h1", "h2", "out"))
 
 
 @sick

@@ -232,6 +232,10 @@ def test_small_updates_are_no_fault_where_the_loss_falls_the_schedule_ends_or_th
     small = {"rate": 1e-6, "largest_rate": 1e-6}
     learning = {"losses": {0: 2.3}, "logs": {"loss": 1.0}}
     assert judge(updates(2e-7), facts(**small, **learning)) == []
+    later = {"first_loss": 2.3, "losses": {0: 2.3}, "logs": {"loss": 2.2}}
+    assert judge(updates(2e-7), facts(**small, **later)) == []
+    # A batch may be a little harder than the others without anything being learned.
+    assert judge(updates(2e-7), facts(**small, losses={0: 2.3}, logs={"loss": 2.2}))
     assert judge(updates(2e-7), facts(rate=1e-6, largest_rate=1e-2)) == []
     assert judge(updates(2e-7, gradient=1e-6), facts(**small)) == []
     assert codes(judge(updates(2e-7), facts(**small, losses={0: 2.3}, logs={"loss": 2.3})))

@@ -50,6 +50,7 @@ class Training:
         largest_rate: The largest learning rate so far: schedules end at small ones.
         logs: Keras' logs of the epoch.
         losses: The loss that Keras showed at observed steps, a mean over its epoch so far.
+        first_loss: The loss of the first epoch, None as long as there is none before this one.
         first_step: The first step observed in this training.
         first: Each layer's row at that step.
         first_dead: Each layer's share of dead units at the end of the first window.
@@ -68,6 +69,7 @@ class Training:
     largest_rate: float | None = None
     logs: Mapping[str, float] = field(default_factory=dict)
     losses: Mapping[int, float] = field(default_factory=dict)
+    first_loss: float | None = None
     first_step: int = 0
     first: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     first_dead: Mapping[str, float] = field(default_factory=dict)
@@ -100,9 +102,13 @@ class Training:
 
     @property
     def learning(self) -> bool:
-        """Whether the epoch's loss is clearly below that of the first batch."""
-        first, now = self.losses.get(self.first_step, math.nan), self.logs.get("loss", math.nan)
-        return now < first - 0.02 * abs(first)
+        """Whether the loss is clearly below that of the first epoch, or in this one of the first batch."""
+        now = self.logs.get("loss", math.nan)
+        if self.first_loss is not None:
+            return now < self.first_loss - 0.02 * abs(self.first_loss)
+        # One batch's loss is a few percent off the others' by chance.
+        first = self.losses.get(self.first_step, math.nan)
+        return now < first - 0.1 * abs(first)
 
     def lower_rate(self, factor: float = 10.0) -> str:
         """What to do about a learning rate that is too high, with the number where it is known."""

@@ -39,6 +39,8 @@ class Look:
         self._bad_inputs: dict[int, dict[str, int]] = {}
         self._first: dict[str, dict[str, Any]] = {}
         self._first_step = 0
+        self._first_loss: float | None = None
+        self._epochs = 0
         self._first_dead: dict[str, float] | None = None
         self._first_window = 0
         self._inputs: tuple[tuple[InputFigures, ...], tuple[InputFigures, ...]] = ((), ())
@@ -76,12 +78,16 @@ class Look:
         healthy = math.isfinite(logs.get("loss", 0.0)) and all(map(math.isfinite, self._losses.values()))
         healthy = healthy and not self._bad_inputs and not any(row.get("dead") == 1.0 for row in rows)
         inputs, first_inputs = self._inputs
+        first_loss, self._epochs = self._first_loss, self._epochs + 1
+        if self._epochs == 1:
+            self._first_loss = logs.get("loss")
         return Training(
             layers=_with_outputs(self._layers, self._first),
             rate=self._rate,
             largest_rate=self._largest_rate,
             logs=logs,
             losses=self._losses,
+            first_loss=first_loss,
             first_step=self._first_step,
             first=self._first,
             first_dead=self._first_dead or {},
