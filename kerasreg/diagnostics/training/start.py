@@ -74,5 +74,5 @@ def _row_of(path: str, order: list[str]) -> int | None:
 
 
 def _variation(row: object, otherwise: float) -> float:
-    value = row.get("variation", row.get("std", otherwise))
+    value = row.get("range", row.get("std", otherwise))
     return float(value) if math.isfinite(value) else otherwise
