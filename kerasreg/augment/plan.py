@@ -115,7 +115,12 @@ class Segment:
     @property
     def shrinks(self) -> float:
         """How many pixels of the input can at most lie side by side in one of the output."""
-        return math.prod(step.transform.shrinks() for step in self.geometry)
+        most: dict[str, float] = {}
+        for step in self.geometry:
+            # Of the members of a policy's round one acts.
+            alone = step.name.rpartition("/")[0] if step.policy else step.name
+            most[alone] = max(most.get(alone, 1.0), step.transform.shrinks())
+        return math.prod(most.values())
 
     @property
     def uses_mean(self) -> bool:

@@ -106,7 +106,7 @@ def _check_member(owner: str, transform: Transform) -> None:
         allowed = "transforms of one image that are matrices or work on its pixels, or policies of these"
     elif transform.units_after(units) != units:
         allowed = "transforms that leave the units of the values alone"
-    elif transform.size_after(size) != size:
+    elif transform.changes_size or transform.size_after(size) != size:
         allowed = "transforms that leave the size of images alone"
     else:
         return
