@@ -112,6 +112,8 @@ SAMPLES = {
         "fill_value": 0.5,
         "dtype": "float16",
         "exact": True,
+        "index_key": "number",
+        "epoch_key": "pass",
     },
     "augment.RandomFlip": {"mode": "vertical", "probability": 0.3, "name": "flip"},
     "augment.RandomRotation": {"degrees": (-10, 20), "probability": 0.3, "name": "turn"},

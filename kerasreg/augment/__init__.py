@@ -20,6 +20,7 @@ from kerasreg.augment.geometry import (
 )
 from kerasreg.augment.histogram import RandomAutoContrast, RandomEqualize
 from kerasreg.augment.hue import RandomHue
+from kerasreg.augment.indices import indices
 from kerasreg.augment.noise import RandomGaussianNoise
 from kerasreg.augment.pipeline import Pipeline
 from kerasreg.augment.pixels import PixelTransform
@@ -57,4 +58,5 @@ __all__ = [
     "RandomZoom",
     "Rescale",
     "Transform",
+    "indices",
 ]

@@ -50,10 +50,23 @@ class Pipeline:
     threads or the batch size; iterating the dataset again gives new ones; a transform that is added
     does not change what the others draw; saved dataset iterators resume where they were.
 
-    Values: floating images are looked at, to see that they lie in `value_range`. For a dataset that
-    reads its first element when the pipeline is applied, and so costs what that element costs (a
-    shuffle before it fills its buffer once more). uint8 images with the default range are not looked at,
-    nor are images inside a `tf.function`.
+    Shared data: the pass and the place in it are counted where the pipeline runs. Where it runs on a share
+    of the data - behind `shard`, in a tf.data service - shares would count alike, and a service would count
+    every iteration as the first. `index_key` and `epoch_key` name entries of the element's dict to take
+    instead, one for each image; `augment.indices` is a dataset that has them. With both, whoever augments an
+    example draws the same for it, and `repeat` behind them repeats images. In a tf.data service:
+
+    - `ShardingPolicy.DYNAMIC` and `FILE`: give both keys, and the workers together give the images of a run
+      without a service. Without the keys workers draw the same numbers for different images.
+    - `DATA`: counted places are right, as every worker counts the whole data and gives a share of it;
+      the epoch needs its key.
+    - `OFF`: every worker gives the whole data; with or without the keys, each image comes in the same form
+      from all.
+
+    Values: images are looked at, to see that they lie in `value_range`: those of every call, and of a
+    dataset the first element of each pass, as it comes by (there the error is TensorFlow's
+    `InvalidArgumentError`). uint8 images with the default range are not looked at, nor are images given to a
+    call inside a `tf.function`. Floating images that lie in [0, 1] are refused for a range like (0, 255).
 
     Compilation: XLA compiles for a batch size when it first sees it, about a second. A smaller batch
     at the end of an epoch is padded to the size of the others and cut back, so it needs no second one.
@@ -71,6 +84,10 @@ class Pipeline:
         exact: Whether to go one transform at a time and clip to the range after each, as a chain of
             separate operations does; nothing is rounded in between. It costs a resample for every warp
             and a pass for every colour, and draws the same numbers.
+        index_key: For datasets of dicts, the key of each image's own number, or of a string of its own (a
+            file's name): int64 or string, one per image. By default images are counted.
+        epoch_key: The key of the number of the pass over the data, one per image; with `index_key` only. By
+            default passes are counted.
 
     Raises:
         ValueError: No transforms, something else among them, two of one name, or an argument or
@@ -101,6 +118,8 @@ class Pipeline:
         fill_value: float = 0.0,
         dtype: str = "float32",
         exact: bool = False,
+        index_key: str | None = None,
+        epoch_key: str | None = None,
     ) -> None:
         self.transforms = _check_transforms(transforms)
         self.seed = None if seed is None else arguments.integer("Pipeline", "seed", seed)
@@ -109,6 +128,7 @@ class Pipeline:
         self.fill_value = values.check_fill_value(fill_value)
         self.dtype = values.check_dtype(dtype)
         self.exact = arguments.flag("Pipeline", "exact", exact)
+        self.index_key, self.epoch_key = stream.check_key_names(index_key, epoch_key)
         self._plan = make_plan(
             self.transforms,
             unique_names(self.transforms),
@@ -124,10 +144,17 @@ class Pipeline:
             [step.name for step in self._plan.steps], [step.transform.lanes for step in self._plan.steps]
         )
         self._kernels: dict[Any, Any] = {}
+        self._keys = stream.Keys(self.index_key, self.epoch_key)
         with tf.init_scope(), tf.device("CPU:0"):
             self._calls = tf.Variable(0, dtype=tf.int64, trainable=False, name="calls")
 
-    def __call__(self, inputs: Any, draw: int | None = None) -> Any:
+    def __call__(
+        self,
+        inputs: Any,
+        draw: int | None = None,
+        num_parallel_calls: int | None = None,
+        deterministic: bool = True,
+    ) -> Any:
         """Augment a `tf.data.Dataset`, or images at once.
 
         Args:
@@ -135,6 +162,10 @@ class Pipeline:
                 element with images in it, as tensors or arrays.
             draw: For images, which draw to take: the same number gives the same result. By default
                 each call takes the next, from 0, also inside a `tf.function`.
+            num_parallel_calls: For a dataset, how many elements are augmented at a time; by default tf.data
+                decides. It changes no image.
+            deterministic: For a dataset, whether elements keep their order. If not, what is ready first comes
+                first; the images are the same.
 
         Returns:
             A dataset of the same structure and cardinality; or the element with new images.
@@ -142,7 +173,7 @@ class Pipeline:
         if isinstance(inputs, tf.data.Dataset):
             if draw is not None:
                 raise arguments.refusal("Pipeline", "draw", "None for a dataset", draw)
-            return self._apply(inputs)
+            return self._apply(inputs, *stream.check_calls(num_parallel_calls, deterministic))
         images = tf.convert_to_tensor(elements.images_of(inputs))
         spec = tf.TensorSpec(images.shape, images.dtype)
         self._check(inputs, spec)
@@ -154,7 +185,7 @@ class Pipeline:
             draw = draw if tf.is_tensor(draw) else arguments.integer("Pipeline", "draw", draw, 0)
         epoch = draws.call_epoch(tf.cast(draw, tf.int64))
         parts = {**elements.split(inputs), elements.KEY: images}
-        return elements.joined(inputs, self._augment(parts, epoch, tf.constant(0, tf.int64)))
+        return elements.joined(inputs, self._augment(parts, epoch, stream.count_up(images)))
 
     def explain(self) -> Plan:
         """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it."""
@@ -170,6 +201,8 @@ class Pipeline:
             "fill_value": self.fill_value,
             "dtype": self.dtype,
             "exact": self.exact,
+            "index_key": self.index_key,
+            "epoch_key": self.epoch_key,
         }
 
     @classmethod
@@ -186,18 +219,21 @@ class Pipeline:
     def __repr__(self) -> str:
         return f"Pipeline({readable_arguments(self)})"
 
-    def _apply(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+    def _apply(self, dataset: tf.data.Dataset, calls: int, deterministic: bool) -> tf.data.Dataset:
         spec = elements.images_of(dataset.element_spec)
         self._check(dataset.element_spec, spec)
-        if tf.executing_eagerly() and values.needs_look(spec.dtype, self.value_range):
-            for element in dataset.take(1):
-                values.check_values(elements.images_of(element), self.value_range)
+        stream.check_keys(dataset.element_spec, self._keys)
+        needs_look = values.needs_look(spec.dtype, self.value_range)
 
-        def augment(epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor, element: Any) -> Any:
-            parts = self._augment(elements.split(element), epoch, first, widest)
+        def augment(place: stream.Place, element: Any) -> Any:
+            parts = elements.split(element)
+            if needs_look:
+                stream.only_first(place, lambda: values.check_values(parts[elements.KEY], self.value_range))
+            parts = self._augment(parts, place.epoch, place.index, place.widest)
             return elements.joined(element, parts)
 
-        return stream.map_numbered(dataset, spec.shape.rank == 4, augment)
+        numbered = stream.numbered(dataset, spec.shape.rank == 4, self._keys)
+        return numbered.map(augment, num_parallel_calls=calls, deterministic=deterministic)
 
     def _check(self, element: Any, spec: Any) -> None:
         values.check_spec(spec, self.value_range)
@@ -206,32 +242,32 @@ class Pipeline:
         elements.refuse_unmoved(element, movers)
 
     def _augment(
-        self, parts: Parts, epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor | None = None
+        self, parts: Parts, epoch: tf.Tensor, index: tf.Tensor, widest: tf.Tensor | None = None
     ) -> Parts:
-        """The parts of an element after the plan; its first image is the `first` of its epoch."""
+        """The parts of an element after the plan, given the numbers of its images in their epochs."""
         images = parts[elements.KEY]
         if images.shape.rank == 3:
-            single = self._augment(_each(lambda part: part[None], parts), epoch, first)
-            return _each(lambda part: part[0], single)
+            parts, index = _each(lambda part: part[None], (parts, index))
+            return _each(lambda part: part[0], self._augment(parts, epoch, index))
         size = tf.shape(images, out_type=tf.int64)[0]
-        index = first + tf.range(size)
-        kernel = self._kernel(parts)
+        kernel = self._kernel(parts, epoch.shape.rank)
         if widest is None or images.shape[0] is not None:
             return kernel(parts, epoch, index, size)
         missing = tf.cast(widest - size, tf.int32)
-        padded = tf.cond(missing > 0, lambda: _pad((parts, index), missing), lambda: (parts, index))
-        whole = kernel(padded[0], epoch, padded[1], size)
+        real = (parts, epoch, index) if epoch.shape.rank else (parts, index)
+        padded = tf.cond(missing > 0, lambda: _pad(real, missing), lambda: real)
+        whole = kernel(padded[0], padded[1] if epoch.shape.rank else epoch, padded[-1], size)
         return _each(lambda part: part[:size], whole)
 
-    def _kernel(self, parts: Parts) -> Any:
-        """The compiled function for parts of these shapes and dtypes."""
+    def _kernel(self, parts: Parts, epochs: int) -> Any:
+        """The compiled function for parts of these shapes and dtypes, and an epoch of this rank."""
         specs = _each(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), parts)
-        signature = tuple((tuple(path), spec) for path, spec in keras.tree.flatten_with_path(specs))
+        signature = epochs, *((tuple(path), spec) for path, spec in keras.tree.flatten_with_path(specs))
         if signature not in self._kernels:
             scalar, numbers = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
             self._kernels[signature] = tf.function(
                 partial(augment_batch, self._plan, self._key, self._lanes),
-                input_signature=[specs, scalar, numbers, scalar],
+                input_signature=[specs, numbers if epochs else scalar, numbers, scalar],
             )
         return self._kernels[signature]
 
@@ -252,7 +288,7 @@ def augment_batch(
         key: The pipeline's seed.
         lanes: What the numbers are for, from `draws.lane_words`.
         parts: From `elements.split`, all batched.
-        epoch: Scalar int64.
+        epoch: int64, a scalar or one for each image.
         index: int64 of shape `(images,)`, each image's number in the epoch.
         size: Scalar int64, how many of the images are real; those behind them are padding.
     """
