@@ -24,6 +24,7 @@ NOT_NOUNS = {
     "augment.Transform": "a base class to write transforms on",
     "augment.GeometricTransform": "a base class to write transforms on",
     "augment.ColorTransform": "a base class to write transforms on",
+    "augment.MixTransform": "a base class to write transforms on",
     "augment.PixelTransform": "a base class to write transforms on",
 }
 
@@ -103,7 +104,16 @@ SAMPLES = {
     "constraints.MaxNorm": {"max_value": 0.5, "axis": [0]},
     "constraints.UnitNorm": {"axis": 0},
     "metrics.ExpectedCalibrationError": {"bins": 4, "name": "ece", "dtype": "float32"},
-    "callbacks.ActivationStats": {"log_dir": "logs", "every": 3, "layers": ["conv*"], "diagnose": False},
+    "callbacks.ActivationStats": {
+        "log_dir": "logs",
+        "every": 3,
+        "layers": ["conv*"],
+        "gradients": True,
+        "histograms": True,
+        "per_channel": True,
+        "diagnose": False,
+        "stop_on": "error",
+    },
     "augment.Pipeline": {
         "transforms": [],
         "seed": 3,
@@ -112,9 +122,14 @@ SAMPLES = {
         "fill_value": 0.5,
         "dtype": "float16",
         "exact": True,
+        "bounding_box_format": "rel_xywh",
+        "min_visible": 0.3,
+        "mask_fill_value": 255.0,
         "index_key": "number",
         "epoch_key": "pass",
     },
+    "augment.MixUp": {"alpha": 0.3, "num_classes": 5, "probability": 0.3, "name": "blend"},
+    "augment.CutMix": {"alpha": 0.5, "num_classes": 5, "probability": 0.3, "name": "paste"},
     "augment.RandomFlip": {"mode": "vertical", "probability": 0.3, "name": "flip"},
     "augment.RandomRotation": {"degrees": (-10, 20), "probability": 0.3, "name": "turn"},
     "augment.RandomZoom": {

@@ -11,7 +11,10 @@ import keras
 from keras import ops
 
 from kerasreg._core.tracing import current_trace
-from kerasreg._tap.statistics import summarize
+from kerasreg._tap import batch_norms
+from kerasreg._tap.layout import RowLayout, lay
+from kerasreg._tap.statistics import PLAIN, Look, channel_axis, summarize
+from kerasreg._tap.tensorflow_gradients import is_working_backwards
 
 IN_A_LOOP = "it runs inside a loop or a rematerialised block, whose values cannot leave it"
 
@@ -21,13 +24,17 @@ class Collector:
 
     Args:
         paths: The layers to be seen, with the path that names each one's row.
+        looks: What is looked at in each of them.
     """
 
-    def __init__(self, paths: Mapping[keras.layers.Layer, str]):
+    def __init__(
+        self, paths: Mapping[keras.layers.Layer, str], looks: Mapping[keras.layers.Layer, Look] | None = None
+    ):
         self._paths = paths
+        self._looks = looks or {}
         self._trace = current_trace()
         self._calls: Counter[str] = Counter()
-        self._rows: list[str] = []
+        self._rows: list[RowLayout] = []
         self._vectors: list[Any] = []
         self.skipped: dict[str, str] = {}
 
@@ -35,19 +42,24 @@ class Collector:
         self, layer: keras.layers.Layer, proceed: Callable[..., Any], args: tuple, kwargs: dict
     ) -> Any:
         """Let the layer run, then look at what came out."""
+        if layer not in self._paths or is_working_backwards():
+            return proceed(*args, **kwargs)
+        visible = current_trace() == self._trace
+        moving = batch_norms.moving_statistics(layer) if visible else None
         outputs = proceed(*args, **kwargs)
-        if layer in self._paths:
-            self._look(self._paths[layer], outputs)
+        inputs = args[0] if args else kwargs.get("inputs")
+        self._look(layer, outputs, None if moving is None or inputs is None else (inputs, moving))
         return outputs
 
     @property
-    def rows(self) -> tuple[str, ...]:
+    def rows(self) -> tuple[RowLayout, ...]:
         """The layers seen, in the order of their calls; a layer's second call is `path:2`."""
         return tuple(self._rows)
 
-    def packed(self) -> Any:
-        """All rows' figures as one tensor of shape (rows, figures), or None where nothing was seen."""
-        return ops.stack(self._vectors) if self._vectors else None
+    @property
+    def vectors(self) -> list[Any]:
+        """The figures of each row."""
+        return self._vectors
 
     @contextmanager
     def inside_transform(self) -> Iterator[list[Any]]:
@@ -68,7 +80,8 @@ class Collector:
         """Take the vectors that came out of a transform."""
         self._vectors.extend(vectors)
 
-    def _look(self, path: str, outputs: Any) -> None:
+    def _look(self, layer: keras.layers.Layer, outputs: Any, normalized: tuple[Any, Any] | None) -> None:
+        path = self._paths[layer]
         tensor = next((t for t in keras.tree.flatten(outputs) if _is_float_tensor(t)), None)
         if tensor is None:
             self.skipped[path] = "its output is not a floating-point tensor"
@@ -79,8 +92,16 @@ class Collector:
             self.skipped.pop(path, None)
             self._calls[path] += 1
             call = self._calls[path]
-            self._rows.append(path if call == 1 else f"{path}:{call}")
-            self._vectors.append(summarize(tensor))
+            figures = summarize(layer, tensor, self._looks.get(layer, PLAIN))
+            if normalized is not None:
+                figures["drift"] = batch_norms.drift(layer, *normalized)
+                skipped = batch_norms.skipped_batches(layer)
+                figures |= {} if skipped is None else {"skipped": skipped}
+            axis = channel_axis(layer, tensor)
+            name = path if call == 1 else f"{path}:{call}"
+            row, vector = lay(name, figures, None if axis is None else tensor.shape[axis])
+            self._rows.append(row)
+            self._vectors.append(vector)
 
 
 def _is_float_tensor(value: Any) -> bool:

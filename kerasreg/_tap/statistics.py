@@ -2,39 +2,110 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import keras
 from keras import ops
 
-# The order in which `summarize` lays its figures.
-FIGURES = ("mean", "variance", "zeros")
+from kerasreg._tap import histogram, silence
+from kerasreg._tap.saturation import saturated_beyond
+
+# The order in which the single numbers are laid; what a layer does not have is left out.
+SINGLE = ("count", "mean", "variance", "min", "max", "zeros", "nonfinite", "saturated", "drift", "skipped")
+PER_CHANNEL = ("channel_mean", "channel_square", "channel_zeros")
 
 
-def summarize(outputs: Any) -> Any:
-    """Mean, population variance and share of zeros of a tensor, as a vector of length 3.
+@dataclass(frozen=True)
+class Look:
+    """What is looked at in a layer beside the figures that everyone gets.
+
+    Attributes:
+        histogram: Whether the values are counted between fixed edges.
+        per_channel: Whether figures of each channel are taken.
+    """
+
+    histogram: bool = False
+    per_channel: bool = False
+
+    def __or__(self, other: Look) -> Look:
+        return Look(self.histogram or other.histogram, self.per_channel or other.per_channel)
+
+
+PLAIN = Look()
+
+
+def summarize(layer: keras.layers.Layer, outputs: Any, look: Look = PLAIN) -> dict[str, Any]:
+    """The figures of one output: single numbers of shape (), and vectors, which come last.
 
     The variance is taken about the mean, in a second pass: E[x^2] - E[x]^2 loses every digit of a small
-    deviation beside a large mean.
+    deviation beside a large mean. Extremes are taken by channel first: a channel is silent if both are 0.
     """
     x = ops.cast(ops.stop_gradient(outputs), "float32")
+    axis = channel_axis(layer, x)
+    others = tuple(i for i in range(len(x.shape)) if i != axis)
+    low, high = ops.min(x, axis=others), ops.max(x, axis=others)
+    zero = ops.cast(ops.equal(x, 0.0), "float32")
     mean = ops.mean(x)
+    # A value that is not finite makes the mean so; a mean may be infinite without one, and the count says 0.
     variance = ops.mean(ops.square(x - mean))
-    zeros = ops.mean(ops.cast(ops.equal(x, 0.0), "float32"))
-    return ops.stack([mean, variance, zeros])
+    figures = {
+        "count": ops.cast(ops.size(x), "float32"),
+        "mean": mean,
+        "variance": variance,
+        "min": ops.min(low),
+        "max": ops.max(high),
+        "nonfinite": _nonfinite(x, mean),
+    }
+    beyond = saturated_beyond(layer)
+    if beyond is not None:
+        figures["saturated"] = _share_beyond(x, *beyond)
+    if look.per_channel and axis is not None:
+        by_channel = (ops.mean(v, axis=others) for v in (x, ops.square(x), zero))
+        vectors = dict(zip(PER_CHANNEL, by_channel, strict=True))
+        figures["zeros"] = ops.mean(vectors["channel_zeros"])
+    else:
+        vectors = {}
+        figures["zeros"] = ops.mean(zero)
+    if axis is not None:
+        silent = ops.logical_and(ops.equal(low, 0.0), ops.equal(high, 0.0))
+        vectors["silent"] = silence.packed(silent, x.shape[axis])
+    if look.histogram:
+        vectors["histogram"] = histogram.count(x)
+    return figures | vectors
 
 
-def read(packed: np.ndarray, rows: Sequence[str]) -> list[dict[str, Any]]:
-    """One plain dict a row, with the figures that people ask for."""
-    return [
-        {
-            "layer": row,
-            "mean": float(mean),
-            "std": math.sqrt(variance) if variance >= 0 else math.nan,
-            "rms": math.sqrt(variance + mean**2) if variance >= 0 else math.nan,
-            "zeros": float(zeros),
-        }
-        for row, (mean, variance, zeros) in zip(rows, packed.astype("float64"), strict=True)
-    ]
+# Their outputs are laid out anew, so that an index on the last axis is no unit of theirs.
+_REARRANGING = (keras.layers.Flatten, keras.layers.Reshape, keras.layers.Permute)
+
+
+def channel_axis(layer: keras.layers.Layer, x: Any) -> int | None:
+    """The axis of a layer's units or filters: the last one, or the second with channels first.
+
+    None for a layer that only rearranges its input, and where the number of channels is not known.
+    """
+    rank = len(x.shape)
+    if rank < 2 or isinstance(layer, _REARRANGING):
+        return None
+    axis = 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
+    return axis if isinstance(x.shape[axis], int) else None
+
+
+def _nonfinite(x: Any, mean: Any) -> Any:
+    def count() -> Any:
+        return ops.sum(ops.cast(ops.logical_not(ops.isfinite(x)), "float32"))
+
+    return _only_if(ops.logical_not(ops.isfinite(mean)), count)
+
+
+def _share_beyond(x: Any, low: float | None, high: float | None) -> Any:
+    sides = [] if low is None else [ops.less_equal(x, low)]
+    sides += [] if high is None else [ops.greater_equal(x, high)]
+    either = sides[0] if len(sides) == 1 else ops.logical_or(*sides)
+    return ops.mean(ops.cast(either, "float32"))
+
+
+def _only_if(rare: Any, count: Callable[[], Any]) -> Any:
+    """What a pass over the tensor gives if it is needed, else 0."""
+    return ops.cond(rare, count, lambda: ops.zeros((), "float32"))

@@ -10,17 +10,25 @@ import tensorflow as tf
 
 from kerasreg.augment import color
 from kerasreg.augment.color import ColorMap
-from kerasreg.augment.pixels import Pass, gated
+from kerasreg.augment.mix import mix_pixels
+from kerasreg.augment.pixels import Found, Pass, gated
 from kerasreg.augment.plan import AFFINE, Placed, Plan, Segment
 from kerasreg.augment.transform import Size
 from kerasreg.augment.units import Units
 from kerasreg.augment.warp import move, sizes, warp
 
 Parameters = dict[str, tf.Tensor]
+Pixels = Any
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def execute(plan: Plan, images: tf.Tensor, uniform: tf.Tensor, compiled: Compile = lambda f: f) -> tf.Tensor:
+def execute(
+    plan: Plan,
+    images: tf.Tensor,
+    uniform: tf.Tensor,
+    compiled: Compile = lambda f: f,
+    pairs: dict[str, Found] | None = None,
+) -> tf.Tensor:
     """The augmented batch.
 
     Args:
@@ -30,13 +38,17 @@ def execute(plan: Plan, images: tf.Tensor, uniform: tf.Tensor, compiled: Compile
         compiled: Wraps each function that is to be compiled on its own. What a step needs to know
             about an image is a few numbers, and is worked out apart from the pixels: in one function
             with them, XLA would work it out again for every pixel.
+        pairs: By the name of each transform that mixes images, which with which: from `Placed.pairs`.
 
     Returns:
         A batch of the same shape, in the plan's dtype.
     """
     for segment in plan.segments:
+        if segment.kind == "mix":
+            images = compiled(partial(render_mix, segment, plan))(images, pairs[segment.steps[0].name])
+            continue
         parameters = compiled(partial(find_parameters, segment, plan))(images, uniform)
-        for part in parts(segment, plan):
+        for part in parts(segment, plan, parameters):
             images = compiled(part)(images, parameters)
     return images
 
@@ -76,9 +88,15 @@ def pixel_parameters(segment: Segment, images: tf.Tensor, uniform: tf.Tensor) ->
     return found
 
 
-def parts(segment: Segment, plan: Plan) -> list[Callable[[tf.Tensor, Parameters], tf.Tensor]]:
+def parts(
+    segment: Segment, plan: Plan, parameters: Parameters
+) -> list[Callable[[Pixels, Parameters], Pixels]]:
     """The functions of pixels that a step consists of, each to be compiled on its own."""
     if segment.kind == AFFINE:
+        mixes = "gain" in parameters and parameters["gain"].shape.rank == 3
+        if segment.geometry and mixes:
+            # In one function with it, XLA reads the image anew for every channel that is mixed from three.
+            return [partial(render_places, segment, plan), partial(render_colors, segment, plan)]
         return [partial(render, segment, plan)]
     passes = segment.steps[0].transform.passes()
     if len(segment.steps) > 1 or len(passes) == 1:
@@ -103,20 +121,39 @@ def render_pixels(
 
 def render(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
     """The pixels after a step of a warp and a colour map."""
-    shape = tf.shape(images)
-    pixels, inside = tf.reshape(images, [shape[0], shape[1] * shape[2], images.shape[3]]), None
+    return render_colors(segment, plan, render_places(segment, plan, images, parameters), parameters)
+
+
+def render_places(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters) -> Pixels:
+    """The pixels after the warp of a step, and with a constant fill how much of each is inside, else None."""
+    pixels, inside = images, None
     if segment.resamples:
         pixels, inside = warp(images, parameters["matrices"], plan.fill_mode)
     elif segment.geometry:
         pixels = move(images, parameters["matrices"])
+    shape = tf.shape(images)
+    pixels = tf.ensure_shape(tf.reshape(pixels, shape), images.shape)
+    return pixels, None if inside is None else tf.reshape(inside, [*tf.unstack(shape[:3]), 1])
+
+
+def render_colors(segment: Segment, plan: Plan, moved: Pixels, parameters: Parameters) -> tf.Tensor:
+    """The pixels after the colour map of a step, and after a constant fill."""
+    pixels, inside = moved
     if segment.color:
-        pixels = color.apply_map((parameters["gain"], parameters["bias"]), tf.cast(pixels, tf.float32))
+        gain, bias = parameters["gain"], parameters["bias"]
+        pixels = color.apply_map((gain, bias), tf.cast(pixels, tf.float32))
         if inside is not None:
-            pixels += inside * parameters["by_share"][:, None, :]
+            pixels += inside * parameters["by_share"][:, None, None]
     elif inside is not None:
         pixels += segment.fill_units.carried(plan.fill_value) * (1 - inside)
-    pixels = _left(pixels, segment, plan)
-    return tf.ensure_shape(tf.reshape(pixels, shape), images.shape)
+    return _left(pixels, segment, plan)
+
+
+def render_mix(segment: Segment, plan: Plan, images: tf.Tensor, found: Found) -> tf.Tensor:
+    """The pixels after each image was mixed with another."""
+    (step,) = segment.steps
+    pixels = mix_pixels(step.transform, tf.cast(images, tf.float32), found)
+    return tf.ensure_shape(_left(pixels, segment, plan), images.shape)
 
 
 def chain_matrix(
@@ -149,12 +186,13 @@ def chain_map(steps: list[Placed], uniform: tf.Tensor, mean: tf.Tensor) -> Color
 
 def mean_color(images: tf.Tensor) -> tf.Tensor:
     """The mean of each channel over an image's pixels, float32 of shape `(images, channels)`."""
-    # Columns first: a sum over rows of pixels and channels side by side is the one that vectorises, and
-    # two short sums in float32 lose less than one long one.
+    # Columns first: a sum over rows of pixels and channels side by side is the one that vectorises, as a
+    # product it is twice as fast as a sum, and two short sums in float32 lose less than one long one.
     height, width, channels = tf.unstack(tf.shape(images)[1:])
     rows = tf.reshape(tf.cast(images, tf.float32), [-1, height, width * channels])
-    sums = tf.reshape(tf.reduce_mean(rows, axis=1), [-1, width, images.shape[3]])
-    return tf.reduce_mean(sums, axis=1)
+    sums = tf.linalg.matvec(rows, tf.ones([height]), transpose_a=True)
+    sums = tf.reshape(sums, [-1, width, images.shape[3]])
+    return tf.reduce_mean(sums, axis=1) / tf.cast(height, tf.float32)
 
 
 def _entering(images: tf.Tensor, segment: Segment) -> tf.Tensor:

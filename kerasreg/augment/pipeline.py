@@ -14,10 +14,11 @@ from kerasreg._core import arguments
 from kerasreg._core.registry import register
 from kerasreg.augment import dispatch, draws, elements, stream, values
 from kerasreg.augment.execute import execute
-from kerasreg.augment.geometry import GeometricTransform
 from kerasreg.augment.plan import Plan, make_plan
+from kerasreg.augment.targets.follow import Targets
+from kerasreg.augment.targets.formats import BOX_FORMATS
 from kerasreg.augment.transform import Transform, readable_arguments
-from kerasreg.augment.warp import FILL_MODES
+from kerasreg.augment.warp import FILL_MODES, sizes
 
 Parts = dict[str, Any]
 """What a plan has to know of an element, by Keras' names."""
@@ -42,8 +43,23 @@ class Pipeline:
     Use it as `dataset.apply(pipeline)`, on a dataset of single images or, which is faster, of batches:
     what tf.data spends on each element then counts once per batch, and small images gain the most. Or
     call it as `pipeline(images)`. Elements are images, `(images, labels)`,
-    `(images, labels, sample_weight)` or a dict with the key `"images"`; all but the images passes
-    through untouched.
+    `(images, labels, sample_weight)`, a dict with the key `"images"`, or such a dict in place of the images.
+
+    What lies on the images moves with them, through the same matrices, under Keras' keys of the dict:
+
+    - `"segmentation_masks"`: `(height, width)` or `(height, width, channels)`, one or a dict of several, by
+      nearest neighbour, in their own dtype, with the fill of the images.
+    - `"bounding_boxes"`: a dict of `"boxes"` `(boxes, 4)` and `"labels"` `(boxes,)`, padded with label -1.
+      A box becomes the smallest upright one around its moved corners, cut off at the frame; one that is out
+      of sight becomes padding, box 0 and label -1. Shapes stay, and each box its row.
+    - `"keypoints"`: `(..., points, 2)` in pixels from the upper left corner of the image, where the middle of
+      the first pixel is at (0.5, 0.5); outside the frame they keep the coordinates that they have there.
+      With a third column, the visibility, points outside get 0 there. A flip does not swap left and right
+      points' names.
+
+    Fills that repeat the image repeat no boxes and no points. Integer boxes and points become float32.
+    `MixUp` and `CutMix` mix the labels; everything else passes through untouched, in its own dtype. Boxes
+    are looked at when the pipeline is applied: those of the first element must lie in their images.
 
     Randomness: each number is a function of the seed, the epoch, the image's place in it, and the
     transform's name. The same seed gives the same images in every run, whatever the number of
@@ -84,6 +100,12 @@ class Pipeline:
         exact: Whether to go one transform at a time and clip to the range after each, as a chain of
             separate operations does; nothing is rounded in between. It costs a resample for every warp
             and a pass for every colour, and draws the same numbers.
+        bounding_box_format: The format of bounding boxes, as Keras names it: `"xyxy"`, `"yxyx"`, `"xywh"`,
+            `"center_xywh"`, `"center_yxhw"`, `"rel_xyxy"`, `"rel_yxyx"`, `"rel_xywh"` or
+            `"rel_center_xywh"`. There is no default: boxes that a transform moves need it.
+        min_visible: The least share of a moved box's area in the frame that keeps it, a number in [0, 1].
+            One without any is always dropped.
+        mask_fill_value: What a constant fill writes into masks.
         index_key: For datasets of dicts, the key of each image's own number, or of a string of its own (a
             file's name): int64 or string, one per image. By default images are counted.
         epoch_key: The key of the number of the pass over the data, one per image; with `index_key` only. By
@@ -118,6 +140,9 @@ class Pipeline:
         fill_value: float = 0.0,
         dtype: str = "float32",
         exact: bool = False,
+        bounding_box_format: str | None = None,
+        min_visible: float = 0.1,
+        mask_fill_value: float = 0.0,
         index_key: str | None = None,
         epoch_key: str | None = None,
     ) -> None:
@@ -128,6 +153,11 @@ class Pipeline:
         self.fill_value = values.check_fill_value(fill_value)
         self.dtype = values.check_dtype(dtype)
         self.exact = arguments.flag("Pipeline", "exact", exact)
+        self.bounding_box_format = bounding_box_format
+        if bounding_box_format is not None:
+            arguments.choice("Pipeline", "bounding_box_format", bounding_box_format, BOX_FORMATS)
+        self.min_visible = arguments.number("Pipeline", "min_visible", min_visible, 0, 1)
+        self.mask_fill_value = arguments.number("Pipeline", "mask_fill_value", mask_fill_value)
         self.index_key, self.epoch_key = stream.check_key_names(index_key, epoch_key)
         self._plan = make_plan(
             self.transforms,
@@ -139,6 +169,7 @@ class Pipeline:
             self.exact,
         )
         values.check_dtype_holds(self.dtype, self._plan.units.outer)
+        self._targets = Targets(self._plan, self.bounding_box_format, self.min_visible, self.mask_fill_value)
         self._key = secrets.randbits(64) if self.seed is None else self.seed
         self._lanes = draws.lane_words(
             [step.name for step in self._plan.steps], [step.transform.lanes for step in self._plan.steps]
@@ -174,17 +205,16 @@ class Pipeline:
             if draw is not None:
                 raise arguments.refusal("Pipeline", "draw", "None for a dataset", draw)
             return self._apply(inputs, *stream.check_calls(num_parallel_calls, deterministic))
-        images = tf.convert_to_tensor(elements.images_of(inputs))
-        spec = tf.TensorSpec(images.shape, images.dtype)
-        self._check(inputs, spec)
-        if tf.executing_eagerly() and values.needs_look(spec.dtype, self.value_range):
-            values.check_values(images, self.value_range)
+        parts = self._targets.split(inputs)
+        images = parts[elements.KEY]
+        self._check(inputs, tf.TensorSpec(images.shape, images.dtype), parts)
+        if tf.executing_eagerly():
+            self._look(parts)
         if draw is None:
             draw = self._calls.assign_add(1) - 1
         else:
             draw = draw if tf.is_tensor(draw) else arguments.integer("Pipeline", "draw", draw, 0)
         epoch = draws.call_epoch(tf.cast(draw, tf.int64))
-        parts = {**elements.split(inputs), elements.KEY: images}
         return elements.joined(inputs, self._augment(parts, epoch, stream.count_up(images)))
 
     def explain(self) -> Plan:
@@ -201,6 +231,9 @@ class Pipeline:
             "fill_value": self.fill_value,
             "dtype": self.dtype,
             "exact": self.exact,
+            "bounding_box_format": self.bounding_box_format,
+            "min_visible": self.min_visible,
+            "mask_fill_value": self.mask_fill_value,
             "index_key": self.index_key,
             "epoch_key": self.epoch_key,
         }
@@ -220,26 +253,33 @@ class Pipeline:
         return f"Pipeline({readable_arguments(self)})"
 
     def _apply(self, dataset: tf.data.Dataset, calls: int, deterministic: bool) -> tf.data.Dataset:
-        spec = elements.images_of(dataset.element_spec)
-        self._check(dataset.element_spec, spec)
+        specs = self._targets.split(dataset.element_spec)
+        spec = specs[elements.KEY]
+        self._check(dataset.element_spec, spec, specs)
         stream.check_keys(dataset.element_spec, self._keys)
-        needs_look = values.needs_look(spec.dtype, self.value_range)
+        if tf.executing_eagerly() and self._targets.needs_look(specs):
+            for element in dataset.take(1):
+                self._targets.look(self._targets.split(element))
 
         def augment(place: stream.Place, element: Any) -> Any:
-            parts = elements.split(element)
-            if needs_look:
+            parts = self._targets.split(element)
+            if values.needs_look(spec.dtype, self.value_range):
                 stream.only_first(place, lambda: values.check_values(parts[elements.KEY], self.value_range))
-            parts = self._augment(parts, place.epoch, place.index, place.widest)
-            return elements.joined(element, parts)
+            return elements.joined(element, self._augment(parts, place.epoch, place.index, place.widest))
 
-        numbered = stream.numbered(dataset, spec.shape.rank == 4, self._keys)
-        return numbered.map(augment, num_parallel_calls=calls, deterministic=deterministic)
+        batched = spec.shape.rank == 4
+        return stream.map_numbered(dataset, batched, augment, self._keys, calls, deterministic)
 
-    def _check(self, element: Any, spec: Any) -> None:
+    def _check(self, element: Any, spec: Any, parts: Parts) -> None:
         values.check_spec(spec, self.value_range)
         values.check_channels(spec, self._plan.channels)
-        movers = [s.name for s in self._plan.steps if isinstance(s.transform, GeometricTransform)]
-        elements.refuse_unmoved(element, movers)
+        self._targets.check(element, parts)
+
+    def _look(self, parts: Parts) -> None:
+        images = parts[elements.KEY]
+        if values.needs_look(images.dtype, self.value_range):
+            values.check_values(images, self.value_range)
+        self._targets.look(parts)
 
     def _augment(
         self, parts: Parts, epoch: tf.Tensor, index: tf.Tensor, widest: tf.Tensor | None = None
@@ -247,8 +287,8 @@ class Pipeline:
         """The parts of an element after the plan, given the numbers of its images in their epochs."""
         images = parts[elements.KEY]
         if images.shape.rank == 3:
-            parts, index = _each(lambda part: part[None], (parts, index))
-            return _each(lambda part: part[0], self._augment(parts, epoch, index))
+            single = self._augment(_each(lambda part: part[None], parts), epoch, index[None])
+            return _each(lambda part: part[0], single)
         size = tf.shape(images, out_type=tf.int64)[0]
         kernel = self._kernel(parts, epoch.shape.rank)
         if widest is None or images.shape[0] is not None:
@@ -266,14 +306,14 @@ class Pipeline:
         if signature not in self._kernels:
             scalar, numbers = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
             self._kernels[signature] = tf.function(
-                partial(augment_batch, self._plan, self._key, self._lanes),
+                partial(augment_batch, self._targets, self._key, self._lanes),
                 input_signature=[specs, numbers if epochs else scalar, numbers, scalar],
             )
         return self._kernels[signature]
 
 
 def augment_batch(
-    plan: Plan,
+    targets: Targets,
     key: int,
     lanes: Sequence[tuple[int, int]],
     parts: Parts,
@@ -284,18 +324,22 @@ def augment_batch(
     """Draw for the images of these numbers in an epoch, and carry out the plan.
 
     Args:
-        plan: What to do.
+        targets: The plan, and what it does beside the images.
         key: The pipeline's seed.
         lanes: What the numbers are for, from `draws.lane_words`.
-        parts: From `elements.split`, all batched.
+        parts: From `Targets.split`, all batched.
         epoch: int64, a scalar or one for each image.
         index: int64 of shape `(images,)`, each image's number in the epoch.
         size: Scalar int64, how many of the images are real; those behind them are padding.
     """
-    images = parts[elements.KEY]
+    images, plan = parts[elements.KEY], targets.plan
     compiled = dispatch.compiler(images.shape)
     uniform = compiled(partial(draws.uniforms, key, lanes))(epoch, index)
-    return {**parts, elements.KEY: execute(plan, images, uniform, compiled)}
+    pairs = {}
+    if plan.mixes:
+        pairs = compiled(partial(targets.find_pairs, sizes(images)[:2]))(uniform, size)
+    followed = targets.follow(parts, uniform, pairs, compiled)
+    return {elements.KEY: execute(plan, images, uniform, compiled, pairs), **followed}
 
 
 def unique_names(transforms: Sequence[Transform]) -> list[str]:

@@ -24,8 +24,9 @@ import tensorflow as tf
 from kerasreg._core import arguments
 from kerasreg.augment.color import ColorMap, ColorTransform
 from kerasreg.augment.geometry import GeometricTransform
+from kerasreg.augment.mix import MixTransform
 from kerasreg.augment.pixels import Found, PixelTransform
-from kerasreg.augment.transform import Transform
+from kerasreg.augment.transform import Size, Transform
 from kerasreg.augment.units import Units
 
 AFFINE = "affine"
@@ -36,12 +37,14 @@ _DOES = {
     "stencil": "each pixel from those around it",
     "noise": "added to every value",
     "cut-out": "written over the image",
+    "mix": "with another image of the batch",
 }
 _APART = {
     "table": "is a table of values, no affine map",
     "stencil": "reads the finished pixels around each",
     "noise": "adds to the finished values",
     "cut-out": "hides what has been made so far",
+    "mix": "takes the finished pixels of another image",
 }
 
 
@@ -74,6 +77,10 @@ class Placed:
     def measure(self, pixels: tf.Tensor, uniform: tf.Tensor) -> Found:
         """Of a transform of pixels: the few numbers that it needs, and which images it changes."""
         return self.transform.gated_numbers(pixels, self.numbers(uniform), self.units)
+
+    def pairs(self, uniform: tf.Tensor, size: Size, rows: tf.Tensor) -> Found:
+        """Of a transform that mixes images: each one's partner among the first `rows`, and its own share."""
+        return self.transform.gated_shares(self.numbers(uniform), size, rows)
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,16 @@ class Plan:
         return [step for segment in self.segments for step in segment.geometry]
 
     @property
+    def mixes(self) -> list[Placed]:
+        """The transforms that mix images, in order."""
+        return [step for step in self.steps if isinstance(step.transform, MixTransform)]
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes sparse labels have that are mixed; None where none are."""
+        return next((s.transform.num_classes for s in self.mixes if s.transform.num_classes), None)
+
+    @property
     def units(self) -> Units:
         """The range of values that come out."""
         return self.steps[-1].units_after
@@ -209,6 +226,9 @@ class Plan:
         parts = []
         if segment.kind != AFFINE:
             parts.append(f"{segment.kind}: {_names(segment.steps)} -> {_DOES[segment.kind]}")
+        if segment.kind == "mix":
+            like = f"(batch, {self.num_classes})" if self.num_classes else "of their own shape"
+            parts.append(f"labels: mixed by the same shares, returned as float32 {like}")
         if segment.resamples:
             fill = f"constant {self.fill_value:g}" if self.fill_mode == "constant" else self.fill_mode
             parts.append(f"geometry: {_names(segment.geometry)} -> one bilinear warp, fill {fill}")
@@ -272,7 +292,7 @@ def _why_apart(
     kind, before = _kind(transform), _kind(group[-1].transform)
     if kind == AFFINE and before != AFFINE:
         return f"{name} acts on what {group[-1].name} leaves, and does not commute with it"
-    if kind != before or kind == "stencil":
+    if kind != before or kind in ("stencil", "mix"):
         return f"{name} {_APART[kind]}"
     if kind == AFFINE and fill_mode == "constant" and _fills(transform):
         first = next((i for i, step in enumerate(group) if _fills(step.transform)), len(group))
@@ -283,7 +303,7 @@ def _why_apart(
 
 
 def _kind(transform: Transform) -> str:
-    return transform.kind if isinstance(transform, PixelTransform) else AFFINE
+    return transform.kind if isinstance(transform, PixelTransform | MixTransform) else AFFINE
 
 
 def _fills(transform: Transform) -> bool:

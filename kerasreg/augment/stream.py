@@ -52,7 +52,25 @@ def epoch_numbers() -> tf.data.Dataset:
     return tf.data.Dataset.random(seed=_EPOCH_SEED, rerandomize_each_iteration=True)
 
 
-def numbered(dataset: tf.data.Dataset, batched: bool, keys: Keys) -> tf.data.Dataset:
+def map_numbered(
+    dataset: tf.data.Dataset,
+    batched: bool,
+    function: Callable[[Place, Any], Any],
+    keys: Keys,
+    num_parallel_calls: int,
+    deterministic: bool,
+) -> tf.data.Dataset:
+    """`function(place, element)` over a dataset."""
+    epochs = epoch_numbers()
+    data = numbered(dataset, batched, keys, epochs)
+    data = data.map(function, num_parallel_calls=num_parallel_calls, deterministic=deterministic)
+    # A parallel map reads ahead, and what has come to its end saves no state: an iterator saved near the end
+    # of an epoch would not know which is the next. So the same numbers are read here once more, in step with
+    # who asks. By `scan`, since tf.data may make a parallel one of `map`.
+    return tf.data.Dataset.zip((data, epochs)).scan(False, lambda state, item: (state, item[0]))
+
+
+def numbered(dataset: tf.data.Dataset, batched: bool, keys: Keys, epochs: tf.data.Dataset) -> tf.data.Dataset:
     """Elements `(place, element)`.
 
     What is counted is the images, so that the numbering does not depend on the batch size.
@@ -76,7 +94,7 @@ def numbered(dataset: tf.data.Dataset, batched: bool, keys: Keys) -> tf.data.Dat
         return (epoch, first + size, widest), (place, element)
 
     start = tuple(tf.constant(value, tf.int64) for value in (-1, 0, 0))
-    return tf.data.Dataset.zip((epoch_numbers(), dataset)).scan(start, count)
+    return tf.data.Dataset.zip((epochs, dataset)).scan(start, count)
 
 
 def count_up(images: tf.Tensor) -> tf.Tensor:

@@ -54,6 +54,10 @@ class Views:
         """The names of the transforms that a prediction cannot be led back through."""
         return [step.name for step in self._plan.steps if not step.transform.invertible]
 
+    def mixes(self) -> list[str]:
+        """The names of the transforms that make one image of two."""
+        return [step.name for step in self._plan.mixes]
+
     def check(self, images: np.ndarray) -> None:
         """Refuse what the pipeline would refuse."""
         self._check(images)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from kerasreg._core.arguments import Came, flag, integer, refusal
-from kerasreg._core.paths import layer_paths
+from kerasreg._core.arguments import flag
 from kerasreg._core.registry import register
-from kerasreg._tap.train_step import Tap
-from kerasreg.callbacks.activation_log import ActivationLog
-from kerasreg.diagnostics.activation_rules import FEWEST_STEPS, judge_activations
+from kerasreg._tap.observer import Observer
+from kerasreg._tap.schedule import schedule
+from kerasreg._tap.selection import patterns, select
+from kerasreg._tap.statistics import Look
+from kerasreg.callbacks.activation_table import as_text, table
+from kerasreg.callbacks.judging import Judge, stops_on
 from kerasreg.diagnostics.finding import Finding
+
+if TYPE_CHECKING:
+    from kerasreg.callbacks.activation_log import ActivationLog
 
 
 @register
@@ -30,14 +34,20 @@ class ActivationStats(keras.callbacks.Callback):
 
     Args:
         log_dir: A folder for TensorBoard events and `activations.jsonl`; None keeps the figures in memory.
-        every: Observe each step whose number is a multiple of this, and the first step of each `fit`.
+        every: Observe each step whose number is a multiple of this; or a callable, from a step's number to
+            whether it is observed. The first two steps of each `fit` are always observed.
         layers: Patterns of layer paths (`"conv*"`, `"block/*"`), one or a list; None for all layers.
+        gradients: Whether gradients, weights and their updates are measured too.
+        histograms: Whether the values of each output are counted between `kerasreg._tap.histogram.EDGES`.
+        per_channel: Whether mean, RMS and share of zeros are taken of each channel too.
         diagnose: Whether findings are made, and printed at the end of the epoch in which they arise.
+        stop_on: `"error"` or `"warning"`: end the training at the first finding as bad as that or worse.
 
     Attributes:
         history: A list of dicts, one for each layer and observed step: `step` (the optimizer's, counted
-            from 0), `layer`, `mean`, `std`, `rms`, `zeros`.
-        findings: A list of `kerasreg.diagnostics.Finding`.
+            from 0), `layer`, `mean`, `std`, `rms`, `min`, `max`, `zeros` and `nonfinite`,
+            the count of NaN and infinite values.
+        findings: A list of `kerasreg.diagnostics.Finding`; one that no longer holds says so in `cleared`.
         skipped: A dict from the path of a layer that could not be seen to the reason.
 
     Raises:
@@ -51,25 +61,36 @@ class ActivationStats(keras.callbacks.Callback):
         >>> stats = kr.callbacks.ActivationStats(every=2)
         >>> history = model.fit(np.ones((8, 3)), np.ones(8), batch_size=2, callbacks=[stats], verbose=0)
         >>> [row["step"] for row in stats.history if row["layer"] == "hidden"]
-        [0, 2]
+        [0, 1, 2]
     """
 
     def __init__(
         self,
         log_dir: str | os.PathLike[str] | None = None,
-        every: int = 10,
+        every: int | Callable[[int], bool] = 10,
         layers: str | Sequence[str] | None = None,
+        gradients: bool = False,
+        histograms: bool = False,
+        per_channel: bool = False,
         diagnose: bool = True,
+        stop_on: str | None = None,
     ):
         super().__init__()
         self.log_dir = None if log_dir is None else os.fspath(log_dir)
-        self.every = integer("ActivationStats", "every", every, low=1)
-        self.layers = _patterns(layers)
+        self.every = schedule(every)
+        self.layers = patterns(layers)
+        self.gradients = flag("ActivationStats", "gradients", gradients)
+        self.histograms = flag("ActivationStats", "histograms", histograms)
+        self.per_channel = flag("ActivationStats", "per_channel", per_channel)
         self.diagnose = flag("ActivationStats", "diagnose", diagnose)
         self.history: list[dict[str, Any]] = []
-        self.findings: list[Finding] = []
+        self.stop_on = stops_on(stop_on)
+        self._judge = Judge(self.stop_on)
+        self.findings: list[Finding] = self._judge.findings
         self.skipped: dict[str, str] = {}
-        self._observed: int | None = None
+        self._log: ActivationLog | None = None
+        look = Look(histogram=self.histograms, per_channel=self.per_channel)
+        self._observer = Observer(self.every, look, self.gradients)
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""
@@ -77,7 +98,11 @@ class ActivationStats(keras.callbacks.Callback):
             "log_dir": self.log_dir,
             "every": self.every,
             "layers": self.layers,
+            "gradients": self.gradients,
+            "histograms": self.histograms,
+            "per_channel": self.per_channel,
             "diagnose": self.diagnose,
+            "stop_on": self.stop_on,
         }
 
     @classmethod
@@ -86,112 +111,86 @@ class ActivationStats(keras.callbacks.Callback):
         return cls(**config)
 
     def summary(self) -> str:
-        """A table of the layers at the step observed last, with what was found about each."""
-        latest: dict[str, dict[str, Any]] = {row["layer"]: row for row in self.history}
-        codes = {finding.layer: finding.code for finding in self.findings}
-        width = max((len(layer) for layer in latest), default=5)
-        lines = [f"{'layer':{width}}  {'mean':>9}  {'std':>9}  {'RMS':>9}  {'zeros':>6}  state"]
-        for layer, row in latest.items():
-            figures = "  ".join(f"{row[name]:9.3g}" for name in ("mean", "std", "rms"))
-            lines.append(f"{layer:{width}}  {figures}  {row['zeros']:6.1%}  {codes.get(layer, 'healthy')}")
-        return "\n".join(lines)
+        """A table of the layers at the step observed last, with what was found about each.
+
+        Shares of zeros, dead channels and saturated outputs are in percent; `update` is the norm of the last
+        step over that of the weights.
+        """
+        latest = {row["layer"]: row for row in self.history}
+        standing = [finding for finding in self.findings if finding.cleared is None]
+        return as_text(table(latest.values(), standing if self.diagnose else None), self.diagnose)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw layers by steps: the RMS, and where there are any dead channels, bounds reached and updates.
+
+        What an earlier training left in `log_dir`, and this one went on with, is in the picture too.
+
+        Args:
+            path: Where to save the picture; it is not saved if None.
+
+        Returns:
+            The matplotlib figure, which belongs to no window.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+        """
+        from kerasreg.callbacks.activation_picture import plot
+
+        earlier = {} if self._log is None else self._log.earlier()
+        return plot(earlier, self.history, {finding.layer for finding in self.findings}, path)
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Find the layers and open the log, or say why not before anything is trained."""
-        paths = self._selected()
-        self._log = None if self.log_dir is None else ActivationLog(self.log_dir)
-        self._tap = Tap.join(self.model, paths)
-        self._rows = set(paths.values())
-        self._seen: set[str] = set()
-        self._first = True
-        self._observed = None
-        self._window = len(self.history)
+        selection = select(self.model, self.layers)
+        self._log = self._open_log()
+        self._unseeable = self.skipped = selection.skipped
+        # Keras hands one and the same dict to all callbacks of a `fit`.
+        self._observer.begin(self.model, self.params, selection.paths)
+        if self.diagnose:
+            self._judge.begin(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Count on from the optimizer's step, which a resumed training brings along."""
-        # Read here only: between two epochs JAX's trainer has put the variables back into the model.
-        self._epoch_start = int(self.model.optimizer.iterations)
+        self._observer.begin_epoch(self.params.get("steps"))
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Have the step observed if it is one of those to be seen."""
-        first, per_execution = self._epoch_start + batch, self.model.steps_per_execution
-        # An execution of several steps is seen in its last one; it counts if any of them would.
-        if self._first or -first % self.every < per_execution:
-            self._first = False
-            # Keras' versions differ in the number they give the end of an execution.
-            last = batch + per_execution - 1
-            steps = self.params.get("steps")
-            self._observed = self._epoch_start + (last if steps is None else min(last, steps - 1))
-            self._tap.arm()
+        self._observer.before_batch(batch)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Take the observed step's figures."""
-        if self._observed is not None:
-            self._record(self._observed)
-            self._observed = None
+        observed = self._observer.after_batch()
+        if observed is None:
+            return
+        step, rows = observed
+        self.history.extend(rows)
+        if self.diagnose:
+            self._judge.observe(step, rows, logs)
+        self.skipped = self._unseeable | self._observer.skipped()
+        if self._log is not None:
+            self._log.write(step, [{k: v for k, v in row.items() if k != "step"} for row in rows])
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Say what is newly wrong."""
-        if not self.diagnose:
-            return
-        known = {(finding.layer, finding.code) for finding in self.findings}
-        window = self.history[self._window :]
-        for finding in judge_activations(window):
-            if (finding.layer, finding.code) not in known:
-                self.findings.append(finding)
-                print(f"\n{finding}")
-        # A short epoch's steps wait for the next one's, until there are enough to judge by.
-        if len({row["step"] for row in window}) >= FEWEST_STEPS:
-            self._window = len(self.history)
+        """Say what is newly wrong, and draw the epoch."""
+        closed = self._judge.end_epoch(epoch, logs) if self.diagnose else True
+        if closed:
+            self._observer.restart_window()
+        if self._log is not None:
+            self._log.write_epoch(self._found(), self.skipped)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Leave the model as it was."""
-        self._tap.leave()
-
-    def _record(self, step: int) -> None:
-        rows = [row for row in self._tap.latest if row["layer"].partition(":")[0] in self._rows]
-        self.history.extend({"step": step, **row} for row in rows)
+        self._observer.end()
         if self._log is not None:
-            self._log.write(step, rows)
-        self._seen.update(row["layer"] for row in rows)
-        for path in self._rows - self._seen:
-            self.skipped.setdefault(path, self._tap.skipped.get(path, "no observed step called it"))
+            self._log.write_epoch(self._found(), self.skipped, last=True)
 
-    def _selected(self) -> dict[keras.layers.Layer, str]:
-        """The layers to be seen; containers hand on their last layer's output and are left out."""
-        everything = layer_paths(self.model)
-        visible = {
-            layer: path
-            for layer, path in everything.items()
-            if not isinstance(layer, (keras.Model, keras.layers.InputLayer))
-        }
-        if self.layers is not None:
-            for pattern in self.layers:
-                if not any(fnmatchcase(path, pattern) for path in visible.values()):
-                    listed = ", ".join(visible.values())
-                    raise refusal(
-                        "ActivationStats", "layers", f"patterns that match one of {listed}", pattern
-                    )
-            visible = {
-                layer: path
-                for layer, path in visible.items()
-                if any(fnmatchcase(path, pattern) for pattern in self.layers)
-            }
-        recurrent = [path for layer, path in everything.items() if isinstance(layer, keras.layers.RNN)]
-        scanned = {
-            layer for layer, path in visible.items() if path.startswith(tuple(f"{r}/" for r in recurrent))
-        }
-        self.skipped = {visible[layer]: "a recurrent layer's scan calls it" for layer in scanned}
-        return {layer: path for layer, path in visible.items() if layer not in scanned}
+    def _found(self) -> list[Finding] | None:
+        return self.findings if self.diagnose else None
 
+    def _open_log(self) -> ActivationLog | None:
+        if self.log_dir is None:
+            return None
+        # Brings tensorboard along, which an import of the package must not.
+        from kerasreg.callbacks.activation_log import ActivationLog
 
-def _patterns(layers: Any) -> list[str] | None:
-    if layers is None:
-        return None
-    patterns = (
-        [layers] if isinstance(layers, str) else list(layers) if isinstance(layers, Sequence) else [layers]
-    )
-    if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-        allowed = "a pattern of layer paths or a list of them"
-        raise refusal("ActivationStats", "layers", allowed, Came(repr(layers)))
-    return patterns
+        return ActivationLog(self.log_dir)

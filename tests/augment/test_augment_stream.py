@@ -204,10 +204,9 @@ import numpy as np
 import tensorflow as tf
 from kerasreg import augment
 folder = sys.argv[1]
-tf.random.set_seed(7)
 images = np.load(folder + "/images.npy")
 transforms = [augment.RandomTranslation(0.3), augment.RandomBrightness(0.3)]
-data = tf.data.Dataset.from_tensor_slices(images).shuffle(20, seed=3).batch(5)
+data = tf.data.Dataset.from_tensor_slices(images).batch(5)
 data = data.apply(augment.Pipeline(transforms, seed=5)).repeat(3)
 found = {"whole": np.concatenate(list(data))}
 for name in ("middle", "later"):
@@ -218,11 +217,11 @@ np.savez(folder + "/found.npz", **found)
 """
 
 
+# With three batches an epoch, a parallel map is at the end of one long before who asks is.
 def test_another_process_gives_the_same_images_and_goes_on_where_an_iterator_was_saved(tmp_path):
     np.save(tmp_path / "images.npy", IMAGES)
-    tf.random.set_seed(7)  # what the shuffle reads beside its own
     transforms = [augment.RandomTranslation(0.3), augment.RandomBrightness(0.3)]
-    data = tf.data.Dataset.from_tensor_slices(IMAGES).shuffle(20, seed=3).batch(5)
+    data = tf.data.Dataset.from_tensor_slices(IMAGES).batch(5)
     data = data.apply(Pipeline(transforms, seed=5)).repeat(3)
     iterator = iter(data)
     expected = {"whole": [next(iterator)]}

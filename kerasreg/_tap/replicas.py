@@ -1,0 +1,49 @@
+"""Figures of a step that runs in several replicas at once, each on its share of the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def spread(packed: Any) -> Any:
+    """A row of the packed figures for each replica, of shape (replicas, figures).
+
+    Keras takes the mean of the logs over the replicas. Each hands on its figures in its own row, so often
+    as there are replicas, and 0 in all others; the mean is then every replica's figures.
+    """
+    context = _context()
+    if context is None:
+        return packed[None]
+    replicas = context.num_replicas_in_sync
+    mine = ops.equal(ops.arange(replicas), ops.cast(context.replica_id_in_sync_group, "int32"))
+    # No product: 0 times NaN would be one replica's trouble in every row.
+    return ops.where(mine[:, None], packed * float(replicas), 0.0)
+
+
+def summed(tensors: list[Any]) -> list[Any]:
+    """The sums over all replicas, which gradients are meant to be taken as."""
+    context = _context()
+    if context is None or not tensors:
+        return tensors
+    import tensorflow as tf
+
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+def rows(packed: Any) -> np.ndarray:
+    """What `spread` made, on the host, in float64."""
+    return np.asarray(ops.convert_to_numpy(packed)).astype("float64")
+
+
+def _context() -> Any:
+    """TensorFlow's replica context where it has more than one replica."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return context if context is not None and context.num_replicas_in_sync > 1 else None
