@@ -15,7 +15,7 @@ from typing import Any
 from kerasreg._core.arguments import refusal
 from kerasreg.callbacks import event_values
 from kerasreg.callbacks.activation_page import activation_page
-from kerasreg.callbacks.activation_picture import FIGURES, draw, png
+from kerasreg.callbacks.activation_picture import FIGURES, draw, ill_layers, png
 from kerasreg.callbacks.earlier_lines import EarlierLines
 from kerasreg.callbacks.event_file import EventFile
 from kerasreg.callbacks.scalar_layout import scalar_layout, scalar_tag
@@ -24,7 +24,8 @@ from kerasreg.callbacks.whole_append import append, mend_lines
 from kerasreg.diagnostics.finding import Finding
 
 JSON_NAME = "activations.jsonl"
-PICTURE, PAGE, HISTOGRAM = "activations/layers by steps", "activations/findings", "activation_histogram"
+# "activation" alone sorts before "activation_dead" and the like: TensorBoard shows the picture first.
+PICTURE, PAGE, HISTOGRAM = "activation/layers by steps", "activation/findings", "activation_histogram"
 # What pictures and pages may take: some seconds, and this share of the time since training began.
 FREE_SECONDS, SHARE_OF_TIME = 3.0, 0.02
 _DESCRIPTION = "One row a layer, one column an observed step: `ActivationStats.plot()` draws the same."
@@ -127,7 +128,7 @@ class ActivationLog:
         page = activation_page(step, self._latest.values(), findings, skipped)
         values = [event_values.text(PAGE, page)]
         if find_spec("matplotlib") is not None:
-            ill = {finding.layer for finding in findings or ()}
+            ill = ill_layers(findings or ())
             values.append(event_values.image(PICTURE, *png(draw(self._grid, ill)), _DESCRIPTION))
         self._events.add(step, values)
 

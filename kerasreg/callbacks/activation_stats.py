@@ -45,8 +45,8 @@ class ActivationStats(keras.callbacks.Callback):
 
     Attributes:
         history: A list of dicts, one for each layer and observed step: `step` (the optimizer's, counted
-            from 0), `layer`, `mean`, `std`, `rms`, `min`, `max`, `zeros` and `nonfinite`,
-            the count of NaN and infinite values.
+            from 0), `layer`, `mean`, `std`, `rms`, `min`, `max`, `range` (RMS over the
+            channels of max - min), `zeros` and `nonfinite`, the count of NaN and infinite values.
         findings: A list of `kerasreg.diagnostics.Finding`; one that no longer holds says so in `cleared`.
         skipped: A dict from the path of a layer that could not be seen to the reason.
 
@@ -117,8 +117,7 @@ class ActivationStats(keras.callbacks.Callback):
         step over that of the weights.
         """
         latest = {row["layer"]: row for row in self.history}
-        standing = [finding for finding in self.findings if finding.cleared is None]
-        return as_text(table(latest.values(), standing if self.diagnose else None), self.diagnose)
+        return as_text(table(latest.values(), self._found()), self.diagnose)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw layers by steps: the RMS, and where there are any dead channels, bounds reached and updates.
@@ -137,7 +136,7 @@ class ActivationStats(keras.callbacks.Callback):
         from kerasreg.callbacks.activation_picture import plot
 
         earlier = {} if self._log is None else self._log.earlier()
-        return plot(earlier, self.history, {finding.layer for finding in self.findings}, path)
+        return plot(earlier, self.history, self.findings, path)
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Find the layers and open the log, or say why not before anything is trained."""
@@ -165,7 +164,7 @@ class ActivationStats(keras.callbacks.Callback):
         step, rows = observed
         self.history.extend(rows)
         if self.diagnose:
-            self._judge.observe(step, rows, logs)
+            self._judge.observe(step, rows, logs, self._observer.inputs)
         self.skipped = self._unseeable | self._observer.skipped()
         if self._log is not None:
             self._log.write(step, [{k: v for k, v in row.items() if k != "step"} for row in rows])

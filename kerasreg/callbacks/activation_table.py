@@ -10,6 +10,10 @@ from kerasreg.diagnostics.finding import Finding
 
 
 def _number(value: float) -> str:
+    """At most seven characters: TensorBoard breaks what is longer."""
+    if 0 < abs(value) < 0.01:
+        digits, power = f"{value:.1e}".split("e")
+        return f"{digits}e{int(power)}"
     return f"{value:.3g}"
 
 
@@ -26,7 +30,6 @@ _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("saturated", "saturated", _share),
     ("nonfinite", "NaN/inf", _number),
     ("gradient_norm", "gradient", _number),
-    ("weight_norm", "weights", _number),
     ("update_ratio", "update", _number),
     ("batch_norm_drift", "BN drift", _number),
     ("skipped_batches", "skipped", _number),
@@ -40,7 +43,7 @@ def table(latest: Iterable[Mapping[str, Any]], findings: Sequence[Finding] | Non
 
     Args:
         latest: Each layer's row of `ActivationStats.history`.
-        findings: What was found; None if nobody looked.
+        findings: What was found, of which only what still holds counts; None if nobody looked.
     """
     rows = list(latest)
     shown = [
@@ -53,7 +56,7 @@ def table(latest: Iterable[Mapping[str, Any]], findings: Sequence[Finding] | Non
         lines.append([row["layer"], *(text(row[name]) if name in row else "" for name, _, text in shown)])
     if findings is not None:
         codes: dict[str, list[str]] = {}
-        for finding in findings:
+        for finding in (finding for finding in findings if finding.cleared is None):
             codes.setdefault(finding.layer, []).append(finding.code)
         lines[0].append("state")
         for line in lines[1:]:
