@@ -160,6 +160,7 @@ SAMPLES = {
         "probability": 0.3,
         "name": "policy",
     },
+    "augment.Augmentation": {"pipeline": None, "name": "augmentation", "trainable": False},
     "augment.RandomFlip": {"mode": "vertical", "probability": 0.3, "name": "flip"},
     "augment.RandomRotation": {"degrees": (-100, 190), "probability": 0.3, "name": "turn", "step": 45.0},
     "augment.RandomZoom": {
@@ -254,6 +255,8 @@ def required(cls):
 
 def sample_arguments(label):
     arguments = dict(SAMPLES.get(label, {}))
+    if label == "augment.Augmentation":
+        arguments["pipeline"] = kr.augment.Pipeline([kr.augment.RandomFlip()], seed=3)
     if label in ("augment.Pipeline", "augment.RandomChoice"):
         arguments["transforms"] = [kr.augment.RandomFlip(name="mirror"), kr.augment.RandomRotation(5)]
     if label == "layers.ConcreteDropout":

@@ -167,6 +167,7 @@ REFUSED = [
     ("augment.Pipeline", {"mask_fill_value": nan}, "mask_fill_value", "nan"),
     ("augment.MixUp", {"alpha": -1}, "alpha", "-1"),
     ("augment.CutMix", {"num_classes": 1}, "num_classes", "1"),
+    ("augment.Augmentation", {"pipeline": 3}, "pipeline", "3"),
     ("augment.Pipeline", {"index_key": 3}, "index_key", "3"),
     ("augment.Pipeline", {"index_key": "index", "epoch_key": 3}, "epoch_key", "3"),
     ("augment.Pipeline", {"epoch_key": "epoch", "index_key": None}, "index_key", "None"),

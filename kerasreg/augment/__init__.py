@@ -22,6 +22,7 @@ from kerasreg.augment.geometry import (
 from kerasreg.augment.histogram import RandomAutoContrast, RandomEqualize
 from kerasreg.augment.hue import RandomHue
 from kerasreg.augment.indices import indices
+from kerasreg.augment.layer import Augmentation
 from kerasreg.augment.mix import CutMix, MixTransform, MixUp
 from kerasreg.augment.noise import RandomGaussianNoise
 from kerasreg.augment.perspective import RandomPerspective
@@ -37,6 +38,7 @@ from kerasreg.augment.tables import RandomPosterize, RandomSolarize
 from kerasreg.augment.transform import Transform
 
 __all__ = [
+    "Augmentation",
     "ColorJitter",
     "ColorTransform",
     "CutMix",

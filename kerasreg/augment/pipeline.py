@@ -30,6 +30,8 @@ Parts = dict[str, Any]
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from kerasreg.augment.layer import Augmentation
+
 
 @register
 class Pipeline:
@@ -230,7 +232,7 @@ class Pipeline:
         else:
             draw = draw if tf.is_tensor(draw) else arguments.integer("Pipeline", "draw", draw, 0)
         epoch = draws.call_epoch(tf.cast(draw, tf.int64))
-        return elements.joined(inputs, self._augment(parts, epoch, stream.count_up(images)))
+        return elements.joined(inputs, self.augmented(parts, epoch, stream.count_up(images)))
 
     def explain(self, image_size: tuple[int, int] | None = None) -> Plan:
         """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it.
@@ -288,6 +290,29 @@ class Pipeline:
         units = self._plan.steps[0].units, self._plan.units
         return preview.draw_figure(element, drawn, *units, self.bounding_box_format, class_names)
 
+    def as_layer(self, name: str | None = None) -> Augmentation:
+        """The pipeline as a Keras layer, to augment inside a model, where the model runs; TensorFlow only.
+
+        In training it draws anew at every call and counts in a weight how often, so that a model that is saved
+        goes on where it was; elsewhere it passes images on. See `Augmentation`.
+
+        Args:
+            name: The layer's name.
+
+        Raises:
+            ValueError: The pipeline changes the size of images or mixes their labels, or Keras runs on
+                another backend.
+
+        Example:
+            >>> def make_model(pipeline):
+            ...     first = [keras.Input([32, 32, 3], dtype="uint8"), pipeline.as_layer()]
+            ...     return keras.Sequential([*first, keras.layers.Flatten(), keras.layers.Dense(10)])
+        """
+        from kerasreg.augment.layer import Augmentation, check_backend
+
+        check_backend()
+        return Augmentation(self, name=name)
+
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`, in types that JSON has."""
         return {
@@ -333,7 +358,7 @@ class Pipeline:
             parts = self._targets.split(element)
             if values.needs_look(spec.dtype, self.value_range):
                 stream.only_first(place, lambda: values.check_values(parts[elements.KEY], self.value_range))
-            return elements.joined(element, self._augment(parts, place.epoch, place.index, place.widest))
+            return elements.joined(element, self.augmented(parts, place.epoch, place.index, place.widest))
 
         batched = spec.shape.rank == 4
         return stream.map_numbered(dataset, batched, augment, self._keys, calls, deterministic)
@@ -352,13 +377,20 @@ class Pipeline:
             values.check_values(images, self.value_range)
         self._targets.look(parts)
 
-    def _augment(
+    def augmented(
         self, parts: Parts, epoch: tf.Tensor, index: tf.Tensor, widest: tf.Tensor | None = None
     ) -> Parts:
-        """The parts of an element after the plan, given the numbers of its images in their epochs."""
+        """The parts of an element after the plan, given what the draws are for; no checks.
+
+        Args:
+            parts: From `Targets.split`: the images, one or a batch, and what moves with them.
+            epoch: int64, a scalar or one for each image.
+            index: int64, the number of each image in its epoch, a scalar for a single one.
+            widest: The size to which a smaller batch is padded while it is worked on, scalar int64.
+        """
         images = parts[elements.KEY]
         if images.shape.rank == 3:
-            single = self._augment(_each(lambda part: part[None], parts), epoch, index[None])
+            single = self.augmented(_each(lambda part: part[None], parts), epoch, index[None])
             return _each(lambda part: part[0], single)
         size = tf.shape(images, out_type=tf.int64)[0]
         kernel = self._kernel(parts, epoch.shape.rank)
