@@ -15,7 +15,7 @@ from kerasreg.augment.pipeline import Pipeline
 
 @register
 class Augmentation(keras.layers.Layer):
-    """A `Pipeline` as a layer: augments in training, and elsewhere only carries images into its output's units.
+    """A `Pipeline` as a layer: augments in training, and elsewhere passes images on in the same units.
 
     In training every call takes the next draw; how many there were is a weight, so that a model that is saved
     and loaded goes on where it was. Elsewhere images pass as they are, in the pipeline's dtype and, with a
@@ -27,7 +27,9 @@ class Augmentation(keras.layers.Layer):
 
     Args:
         pipeline: A `Pipeline` whose transforms keep the size of the images and change nothing but them.
-        **kwargs: `name`, `dtype` and `trainable`, of every layer.
+        trainable: As of every layer; there is nothing to train.
+        dtype: As of every layer; it is not that of the output, which the pipeline says.
+        name: As of every layer.
 
     Input shape: `(batch, height, width, channels)` of any real dtype.
     Output shape: the same, in the pipeline's dtype.
@@ -43,9 +45,11 @@ class Augmentation(keras.layers.Layer):
         Pipeline(transforms=[RandomFlip()], seed=1)
     """
 
-    def __init__(self, pipeline: Pipeline, **kwargs: Any) -> None:
+    def __init__(
+        self, pipeline: Pipeline, trainable: bool = True, dtype: Any = None, name: str | None = None
+    ) -> None:
         # A pixel cast to float16 loses its last bits before the pipeline sees it.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(trainable=trainable, dtype=dtype, name=name, autocast=False)
         self.pipeline = _check_pipeline(pipeline)
         self._plan = pipeline.explain()
 

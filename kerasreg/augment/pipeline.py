@@ -293,8 +293,8 @@ class Pipeline:
     def as_layer(self, name: str | None = None) -> Augmentation:
         """The pipeline as a Keras layer, to augment inside a model, where the model runs; TensorFlow only.
 
-        In training it draws anew at every call and counts in a weight how often, so that a model that is saved
-        goes on where it was; elsewhere it passes images on. See `Augmentation`.
+        In training it draws anew at every call, and counts in a weight how often: a saved model goes on where
+        it was. Elsewhere it passes images on. See `Augmentation`.
 
         Args:
             name: The layer's name.
