@@ -24,6 +24,7 @@ NOT_NOUNS = {
     "augment.Transform": "a base class to write transforms on",
     "augment.GeometricTransform": "a base class to write transforms on",
     "augment.ColorTransform": "a base class to write transforms on",
+    "augment.MixTransform": "a base class to write transforms on",
     "augment.PixelTransform": "a base class to write transforms on",
 }
 
@@ -111,6 +112,7 @@ SAMPLES = {
         "histograms": True,
         "per_channel": True,
         "diagnose": False,
+        "stop_on": "error",
     },
     "augment.Pipeline": {
         "transforms": [],
@@ -120,7 +122,12 @@ SAMPLES = {
         "fill_value": 0.5,
         "dtype": "float16",
         "exact": True,
+        "bounding_box_format": "rel_xywh",
+        "min_visible": 0.3,
+        "mask_fill_value": 255.0,
     },
+    "augment.MixUp": {"alpha": 0.3, "num_classes": 5, "probability": 0.3, "name": "blend"},
+    "augment.CutMix": {"alpha": 0.5, "num_classes": 5, "probability": 0.3, "name": "paste"},
     "augment.RandomFlip": {"mode": "vertical", "probability": 0.3, "name": "flip"},
     "augment.RandomRotation": {"degrees": (-10, 20), "probability": 0.3, "name": "turn"},
     "augment.RandomZoom": {

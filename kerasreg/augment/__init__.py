@@ -20,6 +20,7 @@ from kerasreg.augment.geometry import (
 )
 from kerasreg.augment.histogram import RandomAutoContrast, RandomEqualize
 from kerasreg.augment.hue import RandomHue
+from kerasreg.augment.mix import CutMix, MixTransform, MixUp
 from kerasreg.augment.noise import RandomGaussianNoise
 from kerasreg.augment.pipeline import Pipeline
 from kerasreg.augment.pixels import PixelTransform
@@ -32,7 +33,10 @@ from kerasreg.augment.transform import Transform
 __all__ = [
     "ColorJitter",
     "ColorTransform",
+    "CutMix",
     "GeometricTransform",
+    "MixTransform",
+    "MixUp",
     "Pipeline",
     "PixelTransform",
     "Plan",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,10 +14,14 @@ from kerasreg._core import arguments
 from kerasreg._core.registry import register
 from kerasreg.augment import dispatch, draws, elements, stream, values
 from kerasreg.augment.execute import execute
-from kerasreg.augment.geometry import GeometricTransform
 from kerasreg.augment.plan import Plan, make_plan
+from kerasreg.augment.targets.follow import Targets
+from kerasreg.augment.targets.formats import BOX_FORMATS
 from kerasreg.augment.transform import Transform, readable_arguments
-from kerasreg.augment.warp import FILL_MODES
+from kerasreg.augment.warp import FILL_MODES, sizes
+
+Parts = dict[str, Any]
+"""What a plan has to know of an element, by Keras' names."""
 
 
 @register
@@ -39,8 +43,23 @@ class Pipeline:
     Use it as `dataset.apply(pipeline)`, on a dataset of single images or, which is faster, of batches:
     what tf.data spends on each element then counts once per batch, and small images gain the most. Or
     call it as `pipeline(images)`. Elements are images, `(images, labels)`,
-    `(images, labels, sample_weight)` or a dict with the key `"images"`; all but the images passes
-    through untouched.
+    `(images, labels, sample_weight)`, a dict with the key `"images"`, or such a dict in place of the images.
+
+    What lies on the images moves with them, through the same matrices, under Keras' keys of the dict:
+
+    - `"segmentation_masks"`: `(height, width)` or `(height, width, channels)`, one or a dict of several, by
+      nearest neighbour, in their own dtype, with the fill of the images.
+    - `"bounding_boxes"`: a dict of `"boxes"` `(boxes, 4)` and `"labels"` `(boxes,)`, padded with label -1.
+      A box becomes the smallest upright one around its moved corners, cut off at the frame; one that is out
+      of sight becomes padding, box 0 and label -1. Shapes stay, and each box its row.
+    - `"keypoints"`: `(..., points, 2)` in pixels from the upper left corner of the image, where the middle of
+      the first pixel is at (0.5, 0.5); outside the frame they keep the coordinates that they have there.
+      With a third column, the visibility, points outside get 0 there. A flip does not swap left and right
+      points' names.
+
+    Fills that repeat the image repeat no boxes and no points. Integer boxes and points become float32.
+    `MixUp` and `CutMix` mix the labels; everything else passes through untouched, in its own dtype. Boxes
+    are looked at as floating images are: those of the first element must lie in their images.
 
     Randomness: each number is a function of the seed, the epoch, the image's place in it, and the
     transform's name. The same seed gives the same images in every run, whatever the number of
@@ -68,6 +87,12 @@ class Pipeline:
         exact: Whether to go one transform at a time and clip to the range after each, as a chain of
             separate operations does; nothing is rounded in between. It costs a resample for every warp
             and a pass for every colour, and draws the same numbers.
+        bounding_box_format: The format of bounding boxes, as Keras names it: `"xyxy"`, `"yxyx"`, `"xywh"`,
+            `"center_xywh"`, `"center_yxhw"`, `"rel_xyxy"`, `"rel_yxyx"`, `"rel_xywh"` or
+            `"rel_center_xywh"`. There is no default: boxes that a transform moves need it.
+        min_visible: The least share of a moved box's area in the frame that keeps it, a number in [0, 1].
+            One without any is always dropped.
+        mask_fill_value: What a constant fill writes into masks.
 
     Raises:
         ValueError: No transforms, something else among them, two of one name, or an argument or
@@ -98,6 +123,9 @@ class Pipeline:
         fill_value: float = 0.0,
         dtype: str = "float32",
         exact: bool = False,
+        bounding_box_format: str | None = None,
+        min_visible: float = 0.1,
+        mask_fill_value: float = 0.0,
     ) -> None:
         self.transforms = _check_transforms(transforms)
         self.seed = None if seed is None else arguments.integer("Pipeline", "seed", seed)
@@ -106,6 +134,11 @@ class Pipeline:
         self.fill_value = values.check_fill_value(fill_value)
         self.dtype = values.check_dtype(dtype)
         self.exact = arguments.flag("Pipeline", "exact", exact)
+        self.bounding_box_format = bounding_box_format
+        if bounding_box_format is not None:
+            arguments.choice("Pipeline", "bounding_box_format", bounding_box_format, BOX_FORMATS)
+        self.min_visible = arguments.number("Pipeline", "min_visible", min_visible, 0, 1)
+        self.mask_fill_value = arguments.number("Pipeline", "mask_fill_value", mask_fill_value)
         self._plan = make_plan(
             self.transforms,
             unique_names(self.transforms),
@@ -116,6 +149,7 @@ class Pipeline:
             self.exact,
         )
         values.check_dtype_holds(self.dtype, self._plan.units.outer)
+        self._targets = Targets(self._plan, self.bounding_box_format, self.min_visible, self.mask_fill_value)
         self._key = secrets.randbits(64) if self.seed is None else self.seed
         self._lanes = draws.lane_words(
             [step.name for step in self._plan.steps], [step.transform.lanes for step in self._plan.steps]
@@ -140,17 +174,17 @@ class Pipeline:
             if draw is not None:
                 raise arguments.refusal("Pipeline", "draw", "None for a dataset", draw)
             return self._apply(inputs)
-        images = tf.convert_to_tensor(elements.images_of(inputs))
-        spec = tf.TensorSpec(images.shape, images.dtype)
-        self._check(inputs, spec)
-        if tf.executing_eagerly() and values.needs_look(spec.dtype, self.value_range):
-            values.check_values(images, self.value_range)
+        parts = self._targets.split(inputs)
+        images = parts[elements.KEY]
+        self._check(inputs, tf.TensorSpec(images.shape, images.dtype), parts)
+        if tf.executing_eagerly():
+            self._look(parts)
         if draw is None:
             draw = self._calls.assign_add(1) - 1
         else:
             draw = draw if tf.is_tensor(draw) else arguments.integer("Pipeline", "draw", draw, 0)
         epoch = draws.call_epoch(tf.cast(draw, tf.int64))
-        return elements.with_images(inputs, self._augment(images, epoch, tf.constant(0, tf.int64)))
+        return elements.joined(inputs, self._augment(parts, epoch, tf.constant(0, tf.int64)))
 
     def explain(self) -> Plan:
         """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it."""
@@ -166,6 +200,9 @@ class Pipeline:
             "fill_value": self.fill_value,
             "dtype": self.dtype,
             "exact": self.exact,
+            "bounding_box_format": self.bounding_box_format,
+            "min_visible": self.min_visible,
+            "mask_fill_value": self.mask_fill_value,
         }
 
     @classmethod
@@ -183,64 +220,90 @@ class Pipeline:
         return f"Pipeline({readable_arguments(self)})"
 
     def _apply(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        spec = elements.images_of(dataset.element_spec)
-        self._check(dataset.element_spec, spec)
-        if tf.executing_eagerly() and values.needs_look(spec.dtype, self.value_range):
+        specs = self._targets.split(dataset.element_spec)
+        spec = specs[elements.KEY]
+        self._check(dataset.element_spec, spec, specs)
+        needs_look = values.needs_look(spec.dtype, self.value_range) or self._targets.needs_look(specs)
+        if tf.executing_eagerly() and needs_look:
             for element in dataset.take(1):
-                values.check_values(elements.images_of(element), self.value_range)
+                self._look(self._targets.split(element))
 
         def augment(epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor, element: Any) -> Any:
-            images = elements.images_of(element)
-            return elements.with_images(element, self._augment(images, epoch, first, widest))
+            parts = self._augment(self._targets.split(element), epoch, first, widest)
+            return elements.joined(element, parts)
 
         return stream.map_numbered(dataset, spec.shape.rank == 4, augment)
 
-    def _check(self, element: Any, spec: Any) -> None:
+    def _check(self, element: Any, spec: Any, parts: Parts) -> None:
         values.check_spec(spec, self.value_range)
         values.check_channels(spec, self._plan.channels)
-        movers = [s.name for s in self._plan.steps if isinstance(s.transform, GeometricTransform)]
-        elements.refuse_unmoved(element, movers)
+        self._targets.check(element, parts)
+
+    def _look(self, parts: Parts) -> None:
+        images = parts[elements.KEY]
+        if values.needs_look(images.dtype, self.value_range):
+            values.check_values(images, self.value_range)
+        self._targets.look(parts)
 
     def _augment(
-        self, images: tf.Tensor, epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor | None = None
-    ) -> tf.Tensor:
+        self, parts: Parts, epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor | None = None
+    ) -> Parts:
+        """The parts of an element after the plan; its first image is the `first` of its epoch."""
+        images = parts[elements.KEY]
         if images.shape.rank == 3:
-            return self._augment(images[None], epoch, first)[0]
-        kernel = self._kernel(images)
+            single = self._augment(_each(lambda part: part[None], parts), epoch, first)
+            return _each(lambda part: part[0], single)
+        size = tf.shape(images, out_type=tf.int64)[0]
+        index = first + tf.range(size)
+        kernel = self._kernel(parts)
         if widest is None or images.shape[0] is not None:
-            return kernel(images, epoch, first)
-        size = tf.shape(images)[0]
-        missing = tf.cast(widest, tf.int32) - size
-        padded = tf.cond(missing > 0, lambda: _pad(images, missing), lambda: images)
-        result = kernel(padded, epoch, first)[:size]
-        return tf.ensure_shape(result, images.shape)
+            return kernel(parts, epoch, index, size)
+        missing = tf.cast(widest - size, tf.int32)
+        padded = tf.cond(missing > 0, lambda: _pad((parts, index), missing), lambda: (parts, index))
+        whole = kernel(padded[0], epoch, padded[1], size)
+        return _each(lambda part: part[:size], whole)
 
-    def _kernel(self, images: tf.Tensor) -> Any:
-        """The compiled function for images of this size and dtype."""
-        signature = (tuple(images.shape[1:]), images.dtype)
+    def _kernel(self, parts: Parts) -> Any:
+        """The compiled function for parts of these shapes and dtypes."""
+        specs = _each(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), parts)
+        signature = tuple((tuple(path), spec) for path, spec in keras.tree.flatten_with_path(specs))
         if signature not in self._kernels:
-            scalar = tf.TensorSpec([], tf.int64)
-            batch = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+            scalar, numbers = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
             self._kernels[signature] = tf.function(
-                partial(augment_batch, self._plan, self._key, self._lanes),
-                input_signature=[batch, scalar, scalar],
+                partial(augment_batch, self._targets, self._key, self._lanes),
+                input_signature=[specs, scalar, numbers, scalar],
             )
         return self._kernels[signature]
 
 
 def augment_batch(
-    plan: Plan,
+    targets: Targets,
     key: int,
     lanes: Sequence[tuple[int, int]],
-    images: tf.Tensor,
+    parts: Parts,
     epoch: tf.Tensor,
-    first: tf.Tensor,
-) -> tf.Tensor:
-    """Draw for the images `first, first + 1, ...` of an epoch, and carry out the plan."""
+    index: tf.Tensor,
+    size: tf.Tensor,
+) -> Parts:
+    """Draw for the images of these numbers in an epoch, and carry out the plan.
+
+    Args:
+        targets: The plan, and what it does beside the images.
+        key: The pipeline's seed.
+        lanes: What the numbers are for, from `draws.lane_words`.
+        parts: From `Targets.split`, all batched.
+        epoch: Scalar int64.
+        index: int64 of shape `(images,)`, each image's number in the epoch.
+        size: Scalar int64, how many of the images are real; those behind them are padding.
+    """
+    images, plan = parts[elements.KEY], targets.plan
     compiled = dispatch.compiler(images.shape)
-    index = first + tf.range(tf.shape(images, out_type=tf.int64)[0])
     uniform = compiled(partial(draws.uniforms, key, lanes))(epoch, index)
-    return execute(plan, images, uniform, compiled)
+    pairs = {}
+    if plan.mixes:
+        pairs = compiled(partial(targets.find_pairs, sizes(images)[:2]))(uniform, size)
+    followed = targets.follow(parts, uniform, pairs, compiled)
+    return {elements.KEY: execute(plan, images, uniform, compiled, pairs), **followed}
 
 
 def unique_names(transforms: Sequence[Transform]) -> list[str]:
@@ -277,5 +340,9 @@ def _check_transforms(transforms: Any) -> list[Transform]:
     return list(transforms)
 
 
-def _pad(images: tf.Tensor, missing: tf.Tensor) -> tf.Tensor:
-    return tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
+def _each(function: Callable[[Any], Any], parts: Any) -> Any:
+    return tf.nest.map_structure(function, parts)
+
+
+def _pad(parts: Any, missing: tf.Tensor) -> Any:
+    return _each(lambda part: tf.pad(part, [[0, missing], *[[0, 0]] * (part.shape.rank - 1)]), parts)

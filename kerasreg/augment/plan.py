@@ -19,11 +19,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import tensorflow as tf
+
 from kerasreg._core import arguments
-from kerasreg.augment.color import ColorTransform
+from kerasreg.augment.color import ColorMap, ColorTransform
 from kerasreg.augment.geometry import GeometricTransform
-from kerasreg.augment.pixels import PixelTransform
-from kerasreg.augment.transform import Transform
+from kerasreg.augment.mix import MixTransform
+from kerasreg.augment.pixels import Found, PixelTransform
+from kerasreg.augment.transform import Size, Transform
 from kerasreg.augment.units import Units
 
 AFFINE = "affine"
@@ -34,12 +37,14 @@ _DOES = {
     "stencil": "each pixel from those around it",
     "noise": "added to every value",
     "cut-out": "written over the image",
+    "mix": "with another image of the batch",
 }
 _APART = {
     "table": "is a table of values, no affine map",
     "stencil": "reads the finished pixels around each",
     "noise": "adds to the finished values",
     "cut-out": "hides what has been made so far",
+    "mix": "takes the finished pixels of another image",
 }
 
 
@@ -56,6 +61,26 @@ class Placed:
     def units_after(self) -> Units:
         """The units it leaves."""
         return self.transform.units_after(self.units)
+
+    def numbers(self, uniform: tf.Tensor) -> tf.Tensor:
+        """Its columns of the pipeline's uniform numbers, `(images, lanes)`."""
+        return uniform[:, self.lane : self.lane + self.transform.lanes]
+
+    def matrix(self, uniform: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+        """Of a transform that moves pixels: each image's matrix, the identity where it does not fire."""
+        return self.transform.gated_matrix(self.numbers(uniform), height, width)
+
+    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor) -> ColorMap:
+        """Of a transform of colours: each image's map, the identity where it does not fire."""
+        return self.transform.gated_map(self.numbers(uniform), mean, self.units)
+
+    def measure(self, pixels: tf.Tensor, uniform: tf.Tensor) -> Found:
+        """Of a transform of pixels: the few numbers that it needs, and which images it changes."""
+        return self.transform.gated_numbers(pixels, self.numbers(uniform), self.units)
+
+    def pairs(self, uniform: tf.Tensor, size: Size, rows: tf.Tensor) -> Found:
+        """Of a transform that mixes images: each one's partner among the first `rows`, and its own share."""
+        return self.transform.gated_shares(self.numbers(uniform), size, rows)
 
 
 @dataclass(frozen=True)
@@ -142,6 +167,21 @@ class Plan:
         return [step for segment in self.segments for step in segment.steps]
 
     @property
+    def geometry(self) -> list[Placed]:
+        """The transforms that move pixels, in order, of all steps."""
+        return [step for segment in self.segments for step in segment.geometry]
+
+    @property
+    def mixes(self) -> list[Placed]:
+        """The transforms that mix images, in order."""
+        return [step for step in self.steps if isinstance(step.transform, MixTransform)]
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes sparse labels have that are mixed; None where none are."""
+        return next((s.transform.num_classes for s in self.mixes if s.transform.num_classes), None)
+
+    @property
     def units(self) -> Units:
         """The range of values that come out."""
         return self.steps[-1].units_after
@@ -186,6 +226,9 @@ class Plan:
         parts = []
         if segment.kind != AFFINE:
             parts.append(f"{segment.kind}: {_names(segment.steps)} -> {_DOES[segment.kind]}")
+        if segment.kind == "mix":
+            like = f"(batch, {self.num_classes})" if self.num_classes else "of their own shape"
+            parts.append(f"labels: mixed by the same shares, returned as float32 {like}")
         if segment.resamples:
             fill = f"constant {self.fill_value:g}" if self.fill_mode == "constant" else self.fill_mode
             parts.append(f"geometry: {_names(segment.geometry)} -> one bilinear warp, fill {fill}")
@@ -249,7 +292,7 @@ def _why_apart(
     kind, before = _kind(transform), _kind(group[-1].transform)
     if kind == AFFINE and before != AFFINE:
         return f"{name} acts on what {group[-1].name} leaves, and does not commute with it"
-    if kind != before or kind == "stencil":
+    if kind != before or kind in ("stencil", "mix"):
         return f"{name} {_APART[kind]}"
     if kind == AFFINE and fill_mode == "constant" and _fills(transform):
         first = next((i for i, step in enumerate(group) if _fills(step.transform)), len(group))
@@ -260,7 +303,7 @@ def _why_apart(
 
 
 def _kind(transform: Transform) -> str:
-    return transform.kind if isinstance(transform, PixelTransform) else AFFINE
+    return transform.kind if isinstance(transform, PixelTransform | MixTransform) else AFFINE
 
 
 def _fills(transform: Transform) -> bool:

@@ -13,6 +13,9 @@ from kerasreg.augment.units import Units
 Range = float | tuple[float, float]
 """A `(low, high)` pair, or a number `x` for `(-x, x)`."""
 
+Size = tuple[int | tf.Tensor, int | tf.Tensor]
+"""Height and width, as numbers where they are known, as scalar int32 tensors where not."""
+
 
 class Transform:
     """One random change of an image, described by the parameters it draws.
@@ -54,6 +57,10 @@ class Transform:
     def units_after(self, units: Units) -> Units:
         """The range of values behind the transform, given the one before it: the same but for `Rescale`."""
         return units
+
+    def size_after(self, size: Size) -> Size:
+        """Height and width of the images behind the transform, given those before it: mostly the same."""
+        return size
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`, in types that JSON has."""

@@ -19,7 +19,7 @@ from kerasreg.augment import dispatch, draws, values
 from kerasreg.augment.execute import chain_matrix, execute
 from kerasreg.augment.pipeline import Pipeline
 from kerasreg.augment.plan import Plan
-from kerasreg.augment.warp import warp
+from kerasreg.augment.warp import sizes, warp
 
 # Keeps the draws apart from those of a pipeline with any seed that a person would type.
 _KEY = 0x7669657773
@@ -53,6 +53,10 @@ class Views:
     def one_way(self) -> list[str]:
         """The names of the transforms that a prediction cannot be led back through."""
         return [step.name for step in self._plan.steps if not step.transform.invertible]
+
+    def mixes(self) -> list[str]:
+        """The names of the transforms that make one image of two."""
+        return [step.name for step in self._plan.mixes]
 
     def check(self, images: np.ndarray) -> None:
         """Refuse what the pipeline would refuse."""
@@ -98,7 +102,7 @@ def draw_views(
     compiled = dispatch.compiler(images.shape)
     index = first + tf.range(tf.shape(images, out_type=tf.int64)[0])
     uniform = compiled(partial(draws.uniforms, _KEY, lanes))(place, index)
-    height, width = (tf.cast(side, tf.float32) for side in tf.unstack(tf.shape(images)[1:3]))
+    height, width, _ = sizes(images)
     matrices = [chain_matrix(segment.geometry, uniform, height, width) for segment in plan.segments]
     return execute(plan, images, uniform, compiled), tf.stack(matrices)
 

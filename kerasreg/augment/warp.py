@@ -29,7 +29,7 @@ def warp(images: tf.Tensor, matrices: tf.Tensor, fill_mode: str) -> tuple[tf.Ten
         of each pixel that comes from inside the image, `(images, height * width, 1)`. Outside counts
         as 0 in the pixels, for the caller to add the fill; `None` with the other fill modes.
     """
-    height, width, channels = _sizes(images)
+    height, width, channels = sizes(images)
     x, y = _places(matrices, height, width)
     left, right, to_right, *columns_inside = _neighbours(x, width, fill_mode)
     above, below, to_below, *rows_inside = _neighbours(y, height, fill_mode)
@@ -58,7 +58,7 @@ def warp(images: tf.Tensor, matrices: tf.Tensor, fill_mode: str) -> tuple[tf.Ten
 
 def move(images: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
     """As `warp`, for matrices that take whole pixels to whole pixels: exact, and in the images' own dtype."""
-    height, width, channels = _sizes(images)
+    height, width, channels = sizes(images)
     x, y = (tf.cast(tf.round(place), tf.int32) for place in _places(matrices, height, width))
     flat = tf.reshape(images, [-1, height * width, channels])
     return tf.gather(flat, y * width + x, batch_dims=1)
@@ -109,7 +109,7 @@ def _neighbours(place: tf.Tensor, size: tf.Tensor | int, fill_mode: str) -> tupl
     return first, second, place - lower
 
 
-def _sizes(images: tf.Tensor) -> tuple[tf.Tensor | int, tf.Tensor | int, int]:
+def sizes(images: tf.Tensor) -> tuple[tf.Tensor | int, tf.Tensor | int, int]:
     """Height, width and channels, as Python numbers where they are known."""
     dynamic = tf.shape(images)
     known = images.shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -14,9 +14,12 @@ from kerasreg._tap.observer import Observer
 from kerasreg._tap.schedule import schedule
 from kerasreg._tap.selection import patterns, select
 from kerasreg._tap.statistics import Look
-from kerasreg.callbacks.activation_log import ActivationLog
-from kerasreg.diagnostics.activation_rules import FEWEST_STEPS, judge_activations
+from kerasreg.callbacks.activation_table import as_text, table
+from kerasreg.callbacks.judging import Judge, stops_on
 from kerasreg.diagnostics.finding import Finding
+
+if TYPE_CHECKING:
+    from kerasreg.callbacks.activation_log import ActivationLog
 
 
 @register
@@ -38,12 +41,13 @@ class ActivationStats(keras.callbacks.Callback):
         histograms: Whether the values of each output are counted between `kerasreg._tap.histogram.EDGES`.
         per_channel: Whether mean, RMS and share of zeros are taken of each channel too.
         diagnose: Whether findings are made, and printed at the end of the epoch in which they arise.
+        stop_on: `"error"` or `"warning"`: end the training at the first finding as bad as that or worse.
 
     Attributes:
         history: A list of dicts, one for each layer and observed step: `step` (the optimizer's, counted
-            from 0), `layer`, `mean`, `std`, `rms`, `min`, `max`, `zeros` and `nonfinite`,
-            the count of NaN and infinite values.
-        findings: A list of `kerasreg.diagnostics.Finding`.
+            from 0), `layer`, `mean`, `std`, `rms`, `min`, `max`, `range` (RMS over the
+            channels of max - min), `zeros` and `nonfinite`, the count of NaN and infinite values.
+        findings: A list of `kerasreg.diagnostics.Finding`; one that no longer holds says so in `cleared`.
         skipped: A dict from the path of a layer that could not be seen to the reason.
 
     Raises:
@@ -69,6 +73,7 @@ class ActivationStats(keras.callbacks.Callback):
         histograms: bool = False,
         per_channel: bool = False,
         diagnose: bool = True,
+        stop_on: str | None = None,
     ):
         super().__init__()
         self.log_dir = None if log_dir is None else os.fspath(log_dir)
@@ -79,8 +84,11 @@ class ActivationStats(keras.callbacks.Callback):
         self.per_channel = flag("ActivationStats", "per_channel", per_channel)
         self.diagnose = flag("ActivationStats", "diagnose", diagnose)
         self.history: list[dict[str, Any]] = []
-        self.findings: list[Finding] = []
+        self.stop_on = stops_on(stop_on)
+        self._judge = Judge(self.stop_on)
+        self.findings: list[Finding] = self._judge.findings
         self.skipped: dict[str, str] = {}
+        self._log: ActivationLog | None = None
         look = Look(histogram=self.histograms, per_channel=self.per_channel)
         self._observer = Observer(self.every, look, self.gradients)
 
@@ -94,6 +102,7 @@ class ActivationStats(keras.callbacks.Callback):
             "histograms": self.histograms,
             "per_channel": self.per_channel,
             "diagnose": self.diagnose,
+            "stop_on": self.stop_on,
         }
 
     @classmethod
@@ -102,24 +111,43 @@ class ActivationStats(keras.callbacks.Callback):
         return cls(**config)
 
     def summary(self) -> str:
-        """A table of the layers at the step observed last, with what was found about each."""
-        latest: dict[str, dict[str, Any]] = {row["layer"]: row for row in self.history}
-        codes = {finding.layer: finding.code for finding in self.findings}
-        width = max((len(layer) for layer in latest), default=5)
-        lines = [f"{'layer':{width}}  {'mean':>9}  {'std':>9}  {'RMS':>9}  {'zeros':>6}  state"]
-        for layer, row in latest.items():
-            figures = "  ".join(f"{row[name]:9.3g}" for name in ("mean", "std", "rms"))
-            lines.append(f"{layer:{width}}  {figures}  {row['zeros']:6.1%}  {codes.get(layer, 'healthy')}")
-        return "\n".join(lines)
+        """A table of the layers at the step observed last, with what was found about each.
+
+        Shares of zeros, dead channels and saturated outputs are in percent; `update` is the norm of the last
+        step over that of the weights.
+        """
+        latest = {row["layer"]: row for row in self.history}
+        standing = [finding for finding in self.findings if finding.cleared is None]
+        return as_text(table(latest.values(), standing if self.diagnose else None), self.diagnose)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw layers by steps: the RMS, and where there are any dead channels, bounds reached and updates.
+
+        What an earlier training left in `log_dir`, and this one went on with, is in the picture too.
+
+        Args:
+            path: Where to save the picture; it is not saved if None.
+
+        Returns:
+            The matplotlib figure, which belongs to no window.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+        """
+        from kerasreg.callbacks.activation_picture import plot
+
+        earlier = {} if self._log is None else self._log.earlier()
+        return plot(earlier, self.history, {finding.layer for finding in self.findings}, path)
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Find the layers and open the log, or say why not before anything is trained."""
         selection = select(self.model, self.layers)
-        self._log = None if self.log_dir is None else ActivationLog(self.log_dir)
+        self._log = self._open_log()
         self._unseeable = self.skipped = selection.skipped
         # Keras hands one and the same dict to all callbacks of a `fit`.
         self._observer.begin(self.model, self.params, selection.paths)
-        self._window = self._dead_since = len(self.history)
+        if self.diagnose:
+            self._judge.begin(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Count on from the optimizer's step, which a resumed training brings along."""
@@ -127,9 +155,6 @@ class ActivationStats(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Have the step observed if it is one of those to be seen."""
-        if self._dead_since != self._window:
-            self._dead_since = self._window
-            self._observer.restart_window()
         self._observer.before_batch(batch)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -139,24 +164,33 @@ class ActivationStats(keras.callbacks.Callback):
             return
         step, rows = observed
         self.history.extend(rows)
+        if self.diagnose:
+            self._judge.observe(step, rows, logs, self._observer.inputs)
         self.skipped = self._unseeable | self._observer.skipped()
         if self._log is not None:
             self._log.write(step, [{k: v for k, v in row.items() if k != "step"} for row in rows])
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Say what is newly wrong."""
-        if not self.diagnose:
-            return
-        known = {(finding.layer, finding.code) for finding in self.findings}
-        window = self.history[self._window :]
-        for finding in judge_activations(window):
-            if (finding.layer, finding.code) not in known:
-                self.findings.append(finding)
-                print(f"\n{finding}")
-        # A short epoch's steps wait for the next one's, until there are enough to judge by.
-        if len({row["step"] for row in window}) >= FEWEST_STEPS:
-            self._window = len(self.history)
+        """Say what is newly wrong, and draw the epoch."""
+        closed = self._judge.end_epoch(epoch, logs) if self.diagnose else True
+        if closed:
+            self._observer.restart_window()
+        if self._log is not None:
+            self._log.write_epoch(self._found(), self.skipped)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Leave the model as it was."""
         self._observer.end()
+        if self._log is not None:
+            self._log.write_epoch(self._found(), self.skipped, last=True)
+
+    def _found(self) -> list[Finding] | None:
+        return self.findings if self.diagnose else None
+
+    def _open_log(self) -> ActivationLog | None:
+        if self.log_dir is None:
+            return None
+        # Brings tensorboard along, which an import of the package must not.
+        from kerasreg.callbacks.activation_log import ActivationLog
+
+        return ActivationLog(self.log_dir)

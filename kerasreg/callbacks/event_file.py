@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from kerasreg.callbacks.whole_append import append
+
+# TensorBoard reads a folder's files in the order of their names; two made in one second keep theirs.
+_NUMBERS = itertools.count()
 
 
 class EventFile:
-    """Appends scalars to one new event file of a log folder.
+    """Appends to one new event file of a log folder.
 
     No handle stays open between two writes: what was written is valid after a crash or a kill, and a failing
     disk shows as an `OSError` at once.
@@ -23,23 +33,22 @@ class EventFile:
 
     def __init__(self, log_dir: Path):
         # The name that TensorBoard looks for, unlike that of any other run in the folder.
-        unique = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
-        self.path = log_dir / f"events.out.tfevents.{unique}"
-        self._append(file_version="brain.Event:2")
+        unique = f"{os.getpid()}.{next(_NUMBERS):04d}.{uuid.uuid4().hex[:8]}"
+        self.path = log_dir / f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{unique}"
+        self._append(Event(file_version="brain.Event:2"))
 
-    def add_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Append one event with all scalars of a step."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
+    def add(self, step: int, values: Sequence[Summary.Value]) -> None:
+        """Append one event with all values of a step."""
+        self._append(Event(step=step, summary=Summary(value=values)))
 
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        self._append(step=step, summary=Summary(value=values))
+    def restart(self, step: int) -> None:
+        """Have readers forget what earlier files say of this step and those after it."""
+        # Readers take the first such record of a folder for its beginning, and the next one for a restart.
+        for _ in range(2):
+            self._append(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
 
-    def _append(self, **fields: object) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
+    def _append(self, event: Event) -> None:
+        event.wall_time = time.time()
         record = io.BytesIO()
-        RecordWriter(record).write(Event(wall_time=time.time(), **fields).SerializeToString())
-        # One write: a reader at the same time sees the whole record or none of it.
-        with self.path.open("ab") as file:
-            file.write(record.getvalue())
+        RecordWriter(record).write(event.SerializeToString())
+        append(self.path, record.getvalue())

@@ -13,9 +13,11 @@ class Finding:
     Args:
         layer: The layer's path in the model.
         code: A short stable name, such as `dead-units`.
-        severity: `"error"` or `"warning"`.
+        severity: `"error"`, `"warning"`, or `"note"` for what passes by itself.
         message: One sentence with the numbers.
         remedy: The edit to make.
+        step: In a training, the optimizer's step since which it is so.
+        cleared: The step by which it was clearly better again.
 
     Example:
         >>> print(Finding("dense", "dead-units", "warning", "99 % of the outputs are 0.", "Lower the rate."))
@@ -27,6 +29,8 @@ class Finding:
     severity: str
     message: str
     remedy: str
+    step: int | None = None
+    cleared: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON."""

@@ -141,7 +141,7 @@ def is_fresh_norm(layer: keras.layers.Layer) -> bool:
     """Whether a layer is a batch norm whose moving statistics are those that it was built with."""
     if not isinstance(layer, keras.layers.BatchNormalization) or not layer.built:
         return False
-    mean, variance = (ops.convert_to_numpy(v.value) for v in (layer.moving_mean, layer.moving_variance))
+    mean, variance = (v.numpy() for v in (layer.moving_mean, layer.moving_variance))
     return not np.any(mean) and bool(np.all(np.asarray(variance) == 1.0))
 
 

@@ -102,6 +102,9 @@ def tta_predict(
     if integer(_OWNER, "dropout_samples", dropout_samples, low=0) == 1:
         raise refusal(_OWNER, "dropout_samples", "0 or at least 2", 1, "one pass has no variance")
     views = Views.of(pipeline, _OWNER)
+    if views.mixes():
+        came = Came(", ".join(views.mixes()))
+        raise refusal(_OWNER, "pipeline", "a pipeline that mixes no images", came, "leave these out")
     if dense and views.one_way():
         allowed = "a pipeline of transforms that can be inverted where dense is True"
         raise refusal(_OWNER, "pipeline", allowed, Came(", ".join(views.one_way())), "leave these out")

@@ -100,7 +100,7 @@ def test_the_last_batch_keeps_its_size(pipeline, first_epoch, drop_remainder):
 def test_a_smaller_last_batch_is_run_at_the_size_of_the_others(monkeypatch):
     sizes = []
 
-    def spy(plan, images, uniform, compiled):
+    def spy(plan, images, uniform, compiled, pairs):
         tf.py_function(lambda n: sizes.append(int(n)), [tf.shape(images)[0]], [])
         return execute(plan, images, uniform)
 
@@ -388,6 +388,7 @@ def test_transforms_about_rgb_refuse_other_channels():
 def test_every_public_transform_tells_all_its_arguments():
     kinds = {thing for thing in vars(augment).values() if isinstance(thing, type) and hasattr(thing, "lanes")}
     kinds -= {augment.Transform, augment.ColorTransform, augment.GeometricTransform, augment.PixelTransform}
+    kinds -= {augment.MixTransform}
     assert kinds == {type(transform) for transform in TRANSFORMS}
     for transform in TRANSFORMS:
         arguments = set(inspect.signature(type(transform).__init__).parameters) - {"self"}
@@ -405,17 +406,6 @@ def test_guaranteed_values_are_not_looked_at():
 
     data = tf.data.Dataset.from_generator(read_nothing, output_signature=tf.TensorSpec([6, 8, 3], tf.uint8))
     assert data.apply(gentle()).element_spec.dtype == tf.float32
-
-
-@pytest.mark.parametrize("key", ["segmentation_masks", "bounding_boxes", "keypoints"])
-@pytest.mark.parametrize("labelled", [False, True])
-def test_marks_on_the_image_are_refused_where_pixels_move(key, labelled):
-    element = {"images": IMAGES, key: np.zeros((22, 2))}
-    data = tf.data.Dataset.from_tensor_slices((element, np.zeros(22)) if labelled else element)
-    with pytest.raises(ValueError, match=f"'{key}' together with RandomTranslation"):
-        data.apply(gentle())
-    colors = data.apply(Pipeline([augment.RandomBrightness(0.1)]))
-    assert key in str(colors.element_spec)
 
 
 def test_elements_without_images_are_refused(pipeline):
@@ -454,6 +444,8 @@ TRANSFORMS = [
     augment.RandomGaussianNoise((0.01, 0.1), probability=0.4),
     augment.RandomErasing(0.2, (0.5, 1.0), [0.0, 0.5, -0.5], probability=0.4),
     augment.Rescale([0.5, 0.25, 2.0], -1.0, name="standardise"),
+    augment.MixUp(0.4, 5, probability=0.4),
+    augment.CutMix(0.5, probability=0.4),
 ]
 
 
@@ -468,13 +460,12 @@ def test_a_transform_comes_back_from_json(transform):
 
 
 def test_a_pipeline_comes_back_from_json():
-    pipeline = Pipeline(TRANSFORMS, 3, (-1, 1), "constant", -0.5, "float16", exact=True)
+    alone = [t for t in TRANSFORMS if not isinstance(t, augment.MixTransform)]
+    pipeline = Pipeline(alone, 3, (-1, 1), "constant", -0.5, "float16", exact=True)
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(pipeline)))
     again = keras.saving.deserialize_keras_object(config)
     assert again.get_config() == pipeline.get_config()
-    assert {"transforms", "seed", "value_range", "fill_mode", "fill_value", "dtype", "exact"} == set(
-        pipeline.get_config()
-    )
+    assert set(pipeline.get_config()) == set(inspect.signature(Pipeline.__init__).parameters) - {"self"}
     # Not compiled: every transform is a step here.
     images = tf.constant(FLOATS / 127.5 - 1)
     first, second = (execute(p.explain(), images, drawn(p, len(images))) for p in (again, pipeline))

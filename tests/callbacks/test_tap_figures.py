@@ -40,6 +40,8 @@ def test_figures_of_an_output(offset):
     assert found["rms"] == pytest.approx(np.sqrt(np.mean(wide**2)), rel=1e-6)
     assert (found["min"], found["max"], found["nonfinite"]) == (x.min(), x.max(), 0)
     assert found["zeros"] == pytest.approx(np.mean(x == 0), rel=1e-6)
+    span = (x.max((0, 1, 2)) - x.min((0, 1, 2))).astype("float64")
+    assert found["range"] == pytest.approx(np.sqrt(np.mean(span**2)), rel=1e-6)
     np.testing.assert_allclose(found["channel_mean"], wide.mean((0, 1, 2)), rtol=1e-6)
     np.testing.assert_allclose(found["channel_rms"], np.sqrt((wide**2).mean((0, 1, 2))), rtol=1e-6)
     np.testing.assert_allclose(found["channel_zeros"], (x == 0).mean((0, 1, 2)), rtol=1e-6)
@@ -143,6 +145,8 @@ def test_replicas_are_pooled_as_one_batch(sizes):
     found, whole = read(row, pooled(parts)), figures(layer, np.concatenate(shares))
     np.testing.assert_array_equal(found.pop("silent"), whole.pop("silent"))
     assert found.pop("histogram") == whole.pop("histogram")
+    # What no sum over replicas tells: a mean of theirs.
+    assert 0 < found.pop("range") <= whole.pop("range") * (1 + 1e-5)
     for name, value in whole.items():
         assert found[name] == (value if name == "layer" else pytest.approx(value, rel=1e-5)), name
 
@@ -295,7 +299,7 @@ def test_a_closed_window_begins_anew():
 
 def test_figures_that_nobody_asked_for_are_left_out():
     model, x, y = linear("sgd")
-    plain = {"step", "layer", "mean", "std", "rms", "min", "max", "zeros", "nonfinite"}
+    plain = {"step", "layer", "mean", "std", "rms", "min", "max", "range", "zeros", "nonfinite"}
     assert set(fit(model, x, y).history[0]) == plain
     channels = {"channel_mean", "channel_rms", "channel_zeros"}
     assert set(fit(model, x, y, per_channel=True).history[0]) == plain | channels

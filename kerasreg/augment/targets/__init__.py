@@ -1,0 +1,1 @@
+"""What lies on an image and moves with it: masks, bounding boxes and keypoints."""
