@@ -32,7 +32,11 @@ WHOLE = [
 def test_masks_are_cut_as_their_images_are(transforms, fill_mode):
     pipeline = Pipeline(transforms, fill_mode=fill_mode)
     found = outcome(pipeline, {"images": IMAGES, "segmentation_masks": IMAGES})
-    assert found["segmentation_masks"].shape == (COUNT, *transforms[-1 if len(transforms) == 3 else 0].size, 3)
+    assert found["segmentation_masks"].shape == (
+        COUNT,
+        *transforms[-1 if len(transforms) == 3 else 0].size,
+        3,
+    )
     assert found["segmentation_masks"].dtype == np.uint8
     np.testing.assert_array_equal(found["segmentation_masks"], found["images"])
 
@@ -56,7 +60,10 @@ CHAINS = st.lists(
 @settings(max_examples=12, deadline=None)
 @given(chain=CHAINS, seed=st.integers(0, 1000), box_format=st.sampled_from(["xyxy", "rel_center_xywh"]))
 def test_boxes_and_points_follow_into_the_new_size(chain, seed, box_format):
-    transforms = [augment.RandomResizedCrop((18, 22), area=(0.5, 1), name="first"), *(make() for make in chain)]
+    transforms = [
+        augment.RandomResizedCrop((18, 22), area=(0.5, 1), name="first"),
+        *(make() for make in chain),
+    ]
     pipeline = Pipeline(transforms, seed, bounding_box_format=box_format, min_visible=0.25)
     after = (18, 22)
     for transform in transforms:
