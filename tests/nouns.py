@@ -144,6 +144,20 @@ SAMPLES = {
         "name": "part",
     },
     "augment.RandomPerspective": {"distortion": 0.3, "probability": 0.3, "name": "side"},
+    "augment.RandomChoice": {"transforms": [], "weights": [0.25, 0.75], "probability": 0.3, "name": "one"},
+    "augment.RandAugment": {
+        "n": 3,
+        "magnitude": 12.5,
+        "operations": ["Rotate", "Equalize"],
+        "probability": 0.3,
+        "name": "policy",
+    },
+    "augment.TrivialAugment": {
+        "wide": False,
+        "operations": ["Rotate", "Equalize"],
+        "probability": 0.3,
+        "name": "policy",
+    },
     "augment.RandomFlip": {"mode": "vertical", "probability": 0.3, "name": "flip"},
     "augment.RandomRotation": {"degrees": (-100, 190), "probability": 0.3, "name": "turn", "step": 45.0},
     "augment.RandomZoom": {
@@ -238,7 +252,7 @@ def required(cls):
 
 def sample_arguments(label):
     arguments = dict(SAMPLES.get(label, {}))
-    if label == "augment.Pipeline":
+    if label in ("augment.Pipeline", "augment.RandomChoice"):
         arguments["transforms"] = [kr.augment.RandomFlip(name="mirror"), kr.augment.RandomRotation(5)]
     if label == "layers.ConcreteDropout":
         arguments["layer"] = keras.layers.Dense(5, name="dense")

@@ -27,6 +27,8 @@ from kerasreg.augment.perspective import RandomPerspective
 from kerasreg.augment.pipeline import Pipeline
 from kerasreg.augment.pixels import PixelTransform
 from kerasreg.augment.plan import Plan
+from kerasreg.augment.rand_augment import RandAugment, TrivialAugment
+from kerasreg.augment.random_choice import RandomChoice
 from kerasreg.augment.rescale import Rescale
 from kerasreg.augment.resized_crop import RandomResizedCrop
 from kerasreg.augment.stencils import RandomGaussianBlur, RandomSharpness
@@ -43,8 +45,10 @@ __all__ = [
     "Pipeline",
     "PixelTransform",
     "Plan",
+    "RandAugment",
     "RandomAutoContrast",
     "RandomBrightness",
+    "RandomChoice",
     "RandomContrast",
     "RandomCrop",
     "RandomEqualize",
@@ -67,4 +71,5 @@ __all__ = [
     "RandomZoom",
     "Rescale",
     "Transform",
+    "TrivialAugment",
 ]

@@ -8,11 +8,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from kerasreg.augment import color
-from kerasreg.augment.color import ColorMap
+from kerasreg.augment import choice, color
+from kerasreg.augment.color import ColorMap, mean_color
 from kerasreg.augment.mix import mix_pixels
 from kerasreg.augment.pixels import Found, Pass, gated
-from kerasreg.augment.plan import AFFINE, Placed, Plan, Segment
+from kerasreg.augment.placed import Placed
+from kerasreg.augment.plan import AFFINE, CHOICE, Plan, Segment
 from kerasreg.augment.transform import Size
 from kerasreg.augment.units import Units
 from kerasreg.augment.warp import move, samples_needed, sizes, supersampled, warp
@@ -60,6 +61,8 @@ def execute(
 
 def find_parameters(segment: Segment, plan: Plan, images: tf.Tensor, uniform: tf.Tensor) -> Parameters:
     """The few numbers per image that say what a step does to it."""
+    if segment.kind == CHOICE:
+        return choice.find_work(segment.rounds, uniform)
     if segment.kind != AFFINE:
         return pixel_parameters(segment, images, uniform)
     height, width, _ = sizes(images)
@@ -106,6 +109,8 @@ def parts(
             # In one function with it, XLA reads the image anew for every channel that is mixed from three.
             return [partial(render_places, segment, plan), partial(render_colors, segment, plan)]
         return [partial(render, segment, plan)]
+    if segment.kind == CHOICE:
+        return [partial(render_choice, segment, plan)]
     passes = segment.steps[0].transform.passes()
     if len(segment.steps) > 1 or len(passes) == 1:
         return [partial(render_pixels, segment, plan, None, True)]
@@ -125,6 +130,13 @@ def render_pixels(
     if last:
         pixels = _left(pixels, segment, plan)
     return tf.ensure_shape(pixels, images.shape)
+
+
+def render_choice(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+    """The pixels after the rounds of a policy."""
+    units = segment.steps[0].units
+    pixels = choice.carry_out(segment.rounds, _clipped(tf.cast(images, tf.float32), units), parameters)
+    return tf.ensure_shape(_left(pixels, segment, plan), images.shape)
 
 
 def run_either(
@@ -216,17 +228,6 @@ def chain_map(steps: list[Placed], uniform: tf.Tensor, mean: tf.Tensor) -> Color
         found = color.apply_map_to_vector(chain, mean)
         chain = color.compose(chain, step.color_map(uniform, found))
     return chain
-
-
-def mean_color(images: tf.Tensor) -> tf.Tensor:
-    """The mean of each channel over an image's pixels, float32 of shape `(images, channels)`."""
-    # Columns first: a sum over rows of pixels and channels side by side is the one that vectorises, as a
-    # product it is twice as fast as a sum, and two short sums in float32 lose less than one long one.
-    height, width, channels = tf.unstack(tf.shape(images)[1:])
-    rows = tf.reshape(tf.cast(images, tf.float32), [-1, height, width * channels])
-    sums = tf.linalg.matvec(rows, tf.ones([height]), transpose_a=True)
-    sums = tf.reshape(sums, [-1, width, images.shape[3]])
-    return tf.reduce_mean(sums, axis=1) / tf.cast(height, tf.float32)
 
 
 def _entering(images: tf.Tensor, segment: Segment) -> tf.Tensor:

@@ -17,6 +17,7 @@ from kerasreg.augment import dispatch, draws, elements, preview, stream, values
 from kerasreg.augment.crop import whole_pair
 from kerasreg.augment.execute import execute, size_after
 from kerasreg.augment.plan import Plan, make_plan
+from kerasreg.augment.policy import unique_names
 from kerasreg.augment.taps import FILL_MODES, INTERPOLATIONS
 from kerasreg.augment.targets.follow import Targets
 from kerasreg.augment.targets.formats import BOX_FORMATS
@@ -39,8 +40,11 @@ class Pipeline:
 
         out[p] = clip(C image[G_1 G_2 ... G_n p] + b),    C = C_m ... C_1,
 
-    reads each pixel once, bilinearly, and clips once, at the end, to `value_range`. A pipeline of
-    flips returns the very pixels of its input. What is no matrix has a step of its own between those of
+    reads each pixel once and clips once, at the end, to `value_range`. Where the `G_k` take whole pixels to
+    whole pixels (flips, quarter turns, crops, whole-pixel shifts), nothing is interpolated and the
+    result holds the very pixels of the input. `RandomCrop` and `RandomResizedCrop` change the size, and are
+    part of the same matrix: a pixel that a crop cuts off can be turned into sight again by what follows it.
+    What is no matrix has a step of its own between those of
     matrices: tables of values (`RandomPosterize`, `RandomSolarize`, `RandomEqualize`,
     `RandomAutoContrast`), which are given values clipped to the range, stencils (`RandomSharpness`,
     `RandomGaussianBlur`), noise and cut-outs (`RandomErasing`). `explain()` tells what was fused into
@@ -164,9 +168,7 @@ class Pipeline:
         values.check_dtype_holds(self.dtype, self._plan.units.outer)
         self._targets = Targets(self._plan, self.bounding_box_format, self.min_visible, self.mask_fill_value)
         self._key = secrets.randbits(64) if self.seed is None else self.seed
-        self._lanes = draws.lane_words(
-            [step.name for step in self._plan.steps], [step.transform.lanes for step in self._plan.steps]
-        )
+        self._lanes = self._plan.lanes
         self._kernels: dict[Any, Any] = {}
         with tf.init_scope(), tf.device("CPU:0"):
             self._calls = tf.Variable(0, dtype=tf.int64, trainable=False, name="calls")
@@ -373,27 +375,6 @@ def augment_batch(
         pairs = compiled(partial(targets.find_pairs, sizes(images)[:2]))(uniform, size)
     followed = targets.follow(parts, uniform, pairs, compiled)
     return {elements.KEY: execute(plan, images, uniform, compiled, pairs), **followed}
-
-
-def unique_names(transforms: Sequence[Transform]) -> list[str]:
-    """The name of each transform: its own, or its class's with a number from the second on."""
-    names: list[str] = []
-    seen: dict[str, int] = {}
-    for transform in transforms:
-        name = transform.name
-        if name is None:
-            kind = type(transform).__name__
-            name = f"{kind}_{seen[kind]}" if kind in seen else kind
-            seen[kind] = seen.get(kind, 0) + 1
-        if name in names:
-            raise arguments.refusal(
-                "Pipeline",
-                "transforms",
-                "a list of transforms with different names",
-                arguments.Came(f"two named {name!r}"),
-            )
-        names.append(name)
-    return names
 
 
 def _check_transforms(transforms: Any) -> list[Transform]:

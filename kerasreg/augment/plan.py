@@ -21,20 +21,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import tensorflow as tf
+from dataclasses import dataclass, replace
 
 from kerasreg._core import arguments
-from kerasreg.augment.color import ColorMap, ColorTransform
+from kerasreg.augment.color import ColorTransform
 from kerasreg.augment.geometry import GeometricTransform
 from kerasreg.augment.mix import MixTransform
-from kerasreg.augment.pixels import Found, PixelTransform
-from kerasreg.augment.transform import Size, Transform
+from kerasreg.augment.pixels import PixelTransform
+from kerasreg.augment.placed import Lanes, Placed
+from kerasreg.augment.policy import Policy, place
+from kerasreg.augment.transform import Transform
 from kerasreg.augment.units import Units
 
 AFFINE = "affine"
 """The kind of step that is one warp and one colour map."""
+
+CHOICE = "choice"
+"""The kind of step that goes through the images one by one, and does to each what its policy chose for it."""
 
 _DOES = {
     "table": "value by value",
@@ -48,43 +51,9 @@ _APART = {
     "stencil": "reads the finished pixels around each",
     "noise": "adds to the finished values",
     "cut-out": "hides what has been made so far",
+    CHOICE: "goes through the images one by one",
     "mix": "takes the finished pixels of another image",
 }
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A transform, its unique name in the pipeline, its first column of random numbers, its units."""
-
-    transform: Transform
-    name: str
-    lane: int
-    units: Units
-
-    @property
-    def units_after(self) -> Units:
-        """The units it leaves."""
-        return self.transform.units_after(self.units)
-
-    def numbers(self, uniform: tf.Tensor) -> tf.Tensor:
-        """Its columns of the pipeline's uniform numbers, `(images, lanes)`."""
-        return uniform[:, self.lane : self.lane + self.transform.lanes]
-
-    def matrix(self, uniform: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-        """Of a transform that moves pixels: each image's matrix, the identity where it does not fire."""
-        return self.transform.gated_matrix(self.numbers(uniform), height, width)
-
-    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor) -> ColorMap:
-        """Of a transform of colours: each image's map, the identity where it does not fire."""
-        return self.transform.gated_map(self.numbers(uniform), mean, self.units)
-
-    def measure(self, pixels: tf.Tensor, uniform: tf.Tensor) -> Found:
-        """Of a transform of pixels: the few numbers that it needs, and which images it changes."""
-        return self.transform.gated_numbers(pixels, self.numbers(uniform), self.units)
-
-    def pairs(self, uniform: tf.Tensor, size: Size, rows: tf.Tensor) -> Found:
-        """Of a transform that mixes images: each one's partner among the first `rows`, and its own share."""
-        return self.transform.gated_shares(self.numbers(uniform), size, rows)
 
 
 @dataclass(frozen=True)
@@ -94,20 +63,24 @@ class Segment:
     Attributes:
         steps: The transforms, in order.
         reason: Why they are not in the step before; empty for the first.
+        rounds: Of a choice, the transforms by rounds: of each, at most one acts on an image.
     """
 
     steps: tuple[Placed, ...]
     reason: str = ""
+    rounds: tuple[tuple[Placed, ...], ...] = ()
 
     @property
     def kind(self) -> str:
-        """`"affine"`, or the kind of its transforms of pixels."""
-        return _kind(self.steps[0].transform)
+        """`"affine"`, `"choice"`, or the kind of its transforms of pixels."""
+        return CHOICE if self.rounds else _kind(self.steps[0].transform)
 
     @property
     def leaves_range(self) -> bool:
-        """Whether values can lie outside their range afterwards."""
-        return bool(self.color) or any(getattr(s.transform, "leaves_range", False) for s in self.steps)
+        """Whether values can lie outside their range afterwards; a choice clips what it makes."""
+        return not self.rounds and (
+            bool(self.color) or any(getattr(s.transform, "leaves_range", False) for s in self.steps)
+        )
 
     @property
     def geometry(self) -> list[Placed]:
@@ -178,6 +151,7 @@ class Plan:
         exact: Whether every transform is a step of its own, clipped before the next.
         interpolation: How pixels are read between pixels.
         image_size: Height and width of the images, if they were told to `explain`.
+        lanes: For each column of random numbers what `draws.uniforms` makes it from.
     """
 
     segments: tuple[Segment, ...]
@@ -188,6 +162,7 @@ class Plan:
     exact: bool = False
     interpolation: str = "bilinear"
     image_size: tuple[int, int] | None = None
+    lanes: tuple[tuple[int, int], ...] = ()
 
     @property
     def steps(self) -> list[Placed]:
@@ -253,12 +228,15 @@ class Plan:
         return segment.resamples and segment.shrinks > 2 and self.interpolation != "nearest"
 
     def __str__(self) -> str:
-        lines = [f"{_count(len(self.steps), 'transform')} in {_count(len(self.segments), 'step')}"]
+        listed = {step.listed for step in self.steps}
+        lines = [f"{_count(len(listed), 'transform')} in {_count(len(self.segments), 'step')}"]
         for number, segment in enumerate(self.segments, 1):
             lines += [
                 f"{number}. {line}" if not i else f"   {line}" for i, line in enumerate(self._tell(segment))
             ]
-        alone = sum(not step.transform.moves_whole_pixels for step in self.geometry)
+        # Of each round of a policy one.
+        filling = [step for step in self.geometry if not step.transform.moves_whole_pixels]
+        alone = len({step.name.rpartition("/")[0] if step.policy else step.name for step in filling})
         lines.append(f"resamples per image: {self.resamples} (one transform at a time: {alone})")
         moved = all(self._copies(segment) for segment in self.segments)
         inner = "the images' own dtype" if moved else "float32"
@@ -273,6 +251,11 @@ class Plan:
 
     def _tell(self, segment: Segment) -> list[str]:
         parts = []
+        if segment.kind == CHOICE:
+            rounds = _count(len(segment.rounds), "round")
+            parts.append(f"choice: {_names(segment.steps)}, {rounds} -> what each image drew, one by one")
+            parts += _drawn(segment.steps)
+            return parts + [f"apart from the step before: {reason}" for reason in [segment.reason] if reason]
         if segment.kind != AFFINE:
             parts.append(f"{segment.kind}: {_names(segment.steps)} -> {_DOES[segment.kind]}")
         if segment.kind == "mix":
@@ -280,11 +263,13 @@ class Plan:
             parts.append(f"labels: mixed by the same shares, returned as float32 {like}")
         if segment.geometry:
             parts.append(f"geometry: {_names(segment.geometry)} -> {self._tell_geometry(segment)}")
+            parts += _drawn(segment.geometry)
             parts += self._tell_sizes(segment)
         if self.smooths(segment):
             parts.append("where an image shrinks to less than half: the mean of what each pixel covers")
         if segment.color:
             parts.append(f"colour: {_names(segment.color)} -> one affine map per image")
+            parts += _drawn(segment.color)
         if segment.uses_mean:
             parts.append(
                 "mean colour: measured once, before the warp"
@@ -331,24 +316,46 @@ def make_plan(
     interpolation: str = "bilinear",
 ) -> Plan:
     """Group neighbouring transforms into steps, in order."""
-    groups: list[list[Placed]] = [[]]
-    reasons = [""]
-    lane, units = 0, Units.of(value_range)
+    lanes, units = Lanes(), Units.of(value_range)
+    segments: list[Segment] = []
     for transform, name in zip(transforms, names, strict=True):
-        _refuse_colors_behind_channels(transform, name, units)
-        reason = _why_apart(groups[-1], transform, name, fill_mode, exact)
-        if reason:
-            groups.append([])
-            reasons.append(reason)
-        groups[-1].append(Placed(transform, name, lane, units))
-        lane += transform.lanes
+        for one in transform.members if isinstance(transform, Policy) else [transform]:
+            _refuse_colors_behind_channels(one, name, units)
+        for segment in _alone(transform, name, lanes, units, exact):
+            reason = _why_apart(segments[-1], segment, fill_mode, exact) if segments else ""
+            if reason is None:
+                segments[-1] = replace(segments[-1], steps=segments[-1].steps + segment.steps)
+            else:
+                segments.append(replace(segment, reason=reason))
         units = transform.units_after(units)
-    segments = tuple(Segment(tuple(group), reason) for group, reason in zip(groups, reasons, strict=True))
-    return Plan(segments, fill_mode, fill_value, value_range, dtype, exact, interpolation)
+    plan = Plan(tuple(segments), fill_mode, fill_value, value_range, dtype, exact, interpolation)
+    return replace(plan, lanes=tuple(lanes.words))
+
+
+def _alone(transform: Transform, name: str, lanes: Lanes, units: Units, exact: bool) -> list[Segment]:
+    """The steps that a transform would be without the others."""
+    if isinstance(transform, Policy):
+        return _of_rounds(place(transform, name, lanes, units), exact)
+    return [Segment((Placed(transform, name, lanes.take(name, transform.lanes), units),))]
+
+
+def _of_rounds(rounds: list[list[Placed]], exact: bool) -> list[Segment]:
+    """One warp of all that moves pixels, and one choice of all else; with `exact` for each round."""
+    if exact and len(rounds) > 1:
+        return [segment for one in rounds for segment in _of_rounds([one], exact)]
+    moving = tuple(step for one in rounds for step in one if isinstance(step.transform, GeometricTransform))
+    others = [tuple(s for s in one if not isinstance(s.transform, GeometricTransform)) for one in rounds]
+    others = tuple(one for one in others if one)
+    rest = tuple(step for one in others for step in one)
+    if not exact and not any(isinstance(step.transform, PixelTransform) for step in rest):
+        return [Segment(moving + rest)]
+    warp = [Segment(moving)] if moving else []
+    return [*warp, Segment(rest, rounds=others)] if rest else warp
 
 
 def _refuse_colors_behind_channels(transform: Transform, name: str, units: Units) -> None:
-    if getattr(transform, "needs_rgb", False) and not units.grey:
+    about_grey = getattr(transform, "needs_rgb", False) or getattr(transform, "needs_grey", False)
+    if about_grey and not units.grey:
         raise arguments.refusal(
             "Pipeline",
             "transforms",
@@ -357,24 +364,20 @@ def _refuse_colors_behind_channels(transform: Transform, name: str, units: Units
         )
 
 
-def _why_apart(
-    group: Sequence[Placed], transform: Transform, name: str, fill_mode: str, exact: bool
-) -> str | None:
-    """Why a transform cannot be done in one step with those before it; None if it can."""
-    if not group:
-        return None
+def _why_apart(before: Segment, segment: Segment, fill_mode: str, exact: bool) -> str | None:
+    """Why what a transform does cannot be done in one step with what is before it; None if it can."""
     if exact:
         return "exact=True, one transform at a time"
-    kind, before = _kind(transform), _kind(group[-1].transform)
-    if kind == AFFINE and before != AFFINE:
-        return f"{name} acts on what {group[-1].name} leaves, and does not commute with it"
-    if kind != before or kind in ("stencil", "mix"):
+    kind, name = segment.kind, segment.steps[0].listed
+    if kind == AFFINE and before.kind != AFFINE:
+        return f"{name} acts on what {before.steps[-1].listed} leaves, and does not commute with it"
+    if kind != before.kind or kind in ("stencil", "mix", CHOICE):
         return f"{name} {_APART[kind]}"
-    if kind == AFFINE and fill_mode == "constant" and _fills(transform):
-        first = next((i for i, step in enumerate(group) if _fills(step.transform)), len(group))
-        colored = [step.name for step in group[first:] if isinstance(step.transform, ColorTransform)]
+    if kind == AFFINE and fill_mode == "constant" and segment.fills:
+        first = next((i for i, step in enumerate(before.steps) if _fills(step.transform)), len(before.steps))
+        colored = [step for step in before.steps[first:] if isinstance(step.transform, ColorTransform)]
         if colored:
-            return f"{name} brings in a fill that {', '.join(colored)} must not colour"
+            return f"{name} brings in a fill that {_names(colored)} must not colour"
     return None
 
 
@@ -387,7 +390,16 @@ def _fills(transform: Transform) -> bool:
 
 
 def _names(steps: Sequence[Placed]) -> str:
-    return ", ".join(step.name for step in steps)
+    return ", ".join(dict.fromkeys(step.listed for step in steps))
+
+
+def _drawn(steps: Sequence[Placed]) -> list[str]:
+    """For each policy, which of its members these are."""
+    members: dict[str, dict[str, None]] = {}
+    for step in steps:
+        if step.policy:
+            members.setdefault(step.policy, {})[step.name.rpartition("/")[2]] = None
+    return [f"{policy}: {', '.join(names)}" for policy, names in members.items()]
 
 
 def _count(number: int, noun: str) -> str:

@@ -45,9 +45,7 @@ class Views:
         # Not the pipeline itself: what is kept for it must not keep it.
         self._plan = pipeline.explain()
         self._check = _check_of(pipeline)
-        self._lanes = draws.lane_words(
-            [step.name for step in self._plan.steps], [step.transform.lanes for step in self._plan.steps]
-        )
+        self._lanes = self._plan.lanes
         self._kernels: dict[Any, Any] = {}
 
     def one_way(self) -> list[str]:

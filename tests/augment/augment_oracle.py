@@ -6,7 +6,7 @@ from scipy.ndimage import map_coordinates
 
 from kerasreg import augment
 from kerasreg.augment import Pipeline
-from kerasreg.augment.draws import call_epoch, lane_words, uniforms
+from kerasreg.augment.draws import call_epoch, uniforms
 from kerasreg.augment.execute import execute
 
 # SciPy's names: "reflect" repeats the edge pixel as ours does, and its "constant" and "wrap" do not
@@ -47,10 +47,11 @@ def first_draw(transforms, images, **arguments):
 
 def drawn(pipeline, count):
     """The uniform numbers of `pipeline(images, draw=0)`."""
-    steps = pipeline.explain().steps
-    lanes = lane_words([s.name for s in steps], [s.transform.lanes for s in steps])
     return uniforms(
-        pipeline.seed, lanes, call_epoch(tf.constant(0, tf.int64)), tf.range(count, dtype=tf.int64)
+        pipeline.seed,
+        pipeline.explain().lanes,
+        call_epoch(tf.constant(0, tf.int64)),
+        tf.range(count, dtype=tf.int64),
     )
 
 
