@@ -124,13 +124,21 @@ def a_learning_rate_that_makes_it_diverge(x, y):
     x = flat(x)
     loss = keras.losses.MeanSquaredError()
     model = mlp(x, hidden(), keras.optimizers.SGD(3.0), loss, units=1)
-    return Run(model, x, y.astype("float32"), "non-finite", ("h0", "loss"))
+    return Run(model, x, y.astype("float32"), "non-finite", ("out",))
 
 
 @sick
 def a_stack_of_sigmoids(x, y):
     x = flat(x)
     layers = hidden(10, activation="sigmoid", initializer="glorot_uniform")
+    # A share of 1e-4 of the input's variation is left before the eighth.
+    return Run(mlp(x, layers, keras.optimizers.SGD(0.05)), x, y, "vanishing-signal", ("h7",))
+
+
+@sick
+def six_sigmoids(x, y):
+    x = flat(x)
+    layers = hidden(6, activation="sigmoid", initializer="glorot_uniform")
     return Run(mlp(x, layers, keras.optimizers.SGD(0.05)), x, y, "vanishing-gradient", ("h0",))
 
 
@@ -220,7 +228,7 @@ def zeros(x, y):
 @sick
 def tanh_at_its_bounds(x, y):
     x = flat(x)
-    layers = hidden(3, activation="tanh", initializer=I.RandomNormal(stddev=1.0, seed=1))
+    layers = [dense(64, "tanh", I.RandomNormal(stddev=1.0, seed=i), name=f"h{i}") for i in range(3)]
     return Run(mlp(x, layers, keras.optimizers.Adam(1e-3)), x, y, "saturated-units", ("h0",))
 
 
@@ -393,7 +401,9 @@ def a_residual_net(x, y):
 def depthwise_and_squeeze(x, y):
     x = standard(x)
     h = start = keras.Input(x.shape[1:], name="x")
-    h = L.DepthwiseConv2D(3, padding="same", activation="relu")(conv(16)(h))
+    right = kr.initializers.Calibrated("relu", kind="depthwise")
+    deep = L.DepthwiseConv2D(3, padding="same", activation="relu", depthwise_initializer=right)
+    h = deep(conv(16)(h))
     gate = L.Dense(16, "sigmoid")(L.Dense(8, "relu")(L.GlobalAveragePooling2D()(h)))
     h = L.Multiply()([h, L.Reshape((1, 1, 16))(gate)])
     model = keras.Model(start, L.Dense(10, name="out")(L.GlobalMaxPooling2D()(h)))

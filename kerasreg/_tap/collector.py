@@ -12,6 +12,7 @@ from keras import ops
 
 from kerasreg._core.tracing import current_trace
 from kerasreg._tap import batch_norms
+from kerasreg._tap.inputs import InputWatch
 from kerasreg._tap.layout import RowLayout, lay
 from kerasreg._tap.statistics import PLAIN, Look, channel_axis, summarize
 from kerasreg._tap.tensorflow_gradients import is_working_backwards
@@ -25,11 +26,16 @@ class Collector:
     Args:
         paths: The layers to be seen, with the path that names each one's row.
         looks: What is looked at in each of them.
+        inputs: Looks at what the model is called with.
     """
 
     def __init__(
-        self, paths: Mapping[keras.layers.Layer, str], looks: Mapping[keras.layers.Layer, Look] | None = None
+        self,
+        paths: Mapping[keras.layers.Layer, str],
+        looks: Mapping[keras.layers.Layer, Look] | None = None,
+        inputs: InputWatch | None = None,
     ):
+        self._inputs = inputs
         self._paths = paths
         self._looks = looks or {}
         self._trace = current_trace()
@@ -42,9 +48,14 @@ class Collector:
         self, layer: keras.layers.Layer, proceed: Callable[..., Any], args: tuple, kwargs: dict
     ) -> Any:
         """Let the layer run, then look at what came out."""
-        if layer not in self._paths or is_working_backwards():
+        if is_working_backwards():
             return proceed(*args, **kwargs)
         visible = current_trace() == self._trace
+        if self._inputs is not None and visible:
+            for name, figures in self._inputs.look(layer, args[0] if args else None):
+                self._keep(name, figures, None)
+        if layer not in self._paths:
+            return proceed(*args, **kwargs)
         moving = batch_norms.moving_statistics(layer) if visible else None
         outputs = proceed(*args, **kwargs)
         inputs = args[0] if args else kwargs.get("inputs")
@@ -99,9 +110,12 @@ class Collector:
                 figures |= {} if skipped is None else {"skipped": skipped}
             axis = channel_axis(layer, tensor)
             name = path if call == 1 else f"{path}:{call}"
-            row, vector = lay(name, figures, None if axis is None else tensor.shape[axis])
-            self._rows.append(row)
-            self._vectors.append(vector)
+            self._keep(name, figures, None if axis is None else tensor.shape[axis])
+
+    def _keep(self, name: str, figures: dict[str, Any], channels: int | None) -> None:
+        row, vector = lay(name, figures, channels)
+        self._rows.append(row)
+        self._vectors.append(vector)
 
 
 def _is_float_tensor(value: Any) -> bool:

@@ -96,6 +96,7 @@ def read(row: RowLayout, figures: Mapping[str, Any]) -> dict[str, Any]:
         "rms": math.sqrt(variance + mean**2) if known else math.nan,
         "min": float(figures["min"]),
         "max": float(figures["max"]),
+        "range": float(figures["range"]),
         "zeros": float(figures["zeros"]),
         "nonfinite": round(figures["nonfinite"]),
     }

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from kerasreg._core.private import steps_taken
+from kerasreg._tap.inputs import StepInputs
 from kerasreg._tap.schedule import FIRST_STEPS, Schedule, is_due
 from kerasreg._tap.silence import SilenceWindow
 from kerasreg._tap.statistics import Look
@@ -74,6 +75,11 @@ class Observer:
         rows = [self._own(row) for row in self._tap.latest if _layer(row) in self._rows]
         self._unseen -= {_layer(row) for row in rows}
         return step, [{"step": step, **row} for row in rows]
+
+    @property
+    def inputs(self) -> StepInputs | None:
+        """What the step observed last was given."""
+        return self._tap.inputs
 
     def restart_window(self) -> None:
         """From now on, a channel is dead if it is silent from here on."""

@@ -163,7 +163,8 @@ def _scale(optimizer: Any, state: Any) -> Any:
 
 
 def _value(weight: Any) -> Any:
-    return ops.convert_to_tensor(weight)
+    # Of a TensorFlow variable, `convert_to_tensor` gives the variable back, and with it what it will hold.
+    return ops.copy(weight)
 
 
 def _dense(gradient: Any, like: Any) -> Any:

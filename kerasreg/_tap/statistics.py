@@ -13,7 +13,10 @@ from kerasreg._tap import histogram, silence
 from kerasreg._tap.saturation import saturated_beyond
 
 # The order in which the single numbers are laid; what a layer does not have is left out.
-SINGLE = ("count", "mean", "variance", "min", "max", "zeros", "nonfinite", "saturated", "drift", "skipped")
+SINGLE = (
+    *("count", "mean", "variance", "min", "max", "range"),
+    *("zeros", "nonfinite", "saturated", "drift", "skipped"),
+)
 PER_CHANNEL = ("channel_mean", "channel_square", "channel_zeros")
 
 
@@ -56,6 +59,8 @@ def summarize(layer: keras.layers.Layer, outputs: Any, look: Look = PLAIN) -> di
         "variance": variance,
         "min": ops.min(low),
         "max": ops.max(high),
+        # What is left of it where every row gives the same is nothing, whatever the channels' own levels.
+        "range": ops.sqrt(ops.mean(ops.square(high - low))),
         "nonfinite": _nonfinite(x, mean),
     }
     beyond = saturated_beyond(layer)

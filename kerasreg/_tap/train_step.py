@@ -12,9 +12,11 @@ import numpy as np
 from keras import ops
 
 from kerasreg._core.interception import intercept
+from kerasreg._core.paths import layer_paths
 from kerasreg._core.private import own_weights
 from kerasreg._tap import replicas
 from kerasreg._tap.collector import Collector
+from kerasreg._tap.inputs import InputWatch, StepInputs, decode, is_of_inputs
 from kerasreg._tap.jax_gradients import carried
 from kerasreg._tap.layout import RowLayout, pooled, read, unlay
 from kerasreg._tap.optimizer_steps import FIGURES, StepWatcher, optimizers_of, watched
@@ -53,6 +55,7 @@ class Tap:
         self.skipped: dict[str, str] = {}
         self.gradients_skipped: str | None = None
         self.latest: list[dict[str, Any]] = []
+        self.inputs: StepInputs | None = None
 
     @classmethod
     def join(
@@ -139,10 +142,11 @@ class Tap:
 
     def _observed(self, train_step: Callable[..., Any]) -> Callable[..., Any]:
         model, paths, looks = self._model, dict(self._paths), dict(self._looks)
-        gradients = self._gradients
+        gradients, every_path = self._gradients, layer_paths(model)
 
         def observed(*args: Any) -> Any:
-            collector, watcher = Collector(paths, looks), StepWatcher() if gradients else None
+            collector = Collector(paths, looks, InputWatch(model, every_path))
+            watcher = StepWatcher() if gradients else None
             with ExitStack() as stack:
                 stack.enter_context(carried(collector))
                 stack.enter_context(told_apart())
@@ -188,17 +192,20 @@ class Tap:
         self.latest = []
         for key in [key for key in logs if key.startswith(_KEY)]:
             layout = self._layouts[int(key.rpartition("/")[2])]
-            self.latest = _decode(layout, replicas.rows(logs.pop(key)))
+            self.latest, self.inputs = _decode(layout, replicas.rows(logs.pop(key)))
         return (logs, *state) if state else logs
 
 
-def _decode(layout: _Layout, packed: np.ndarray) -> list[dict[str, Any]]:
-    """One dict for each row, pooled over the replicas."""
+def _decode(layout: _Layout, packed: np.ndarray) -> tuple[list[dict[str, Any]], StepInputs]:
+    """One dict for each row, pooled over the replicas, and what the model was given."""
     rows, owners = layout
-    found, start = [], 0
+    found, inputs, start = [], {}, 0
     for row in rows:
         parts = [unlay(row, numbers[start : start + row.size]) for numbers in packed]
-        found.append(read(row, pooled(parts)))
+        if is_of_inputs(row.name):
+            inputs[row.name] = pooled(parts)
+        else:
+            found.append(read(row, pooled(parts)))
         start += row.size
     # The same in each replica: gradients were summed, and the weights are one another's copies.
     squares = packed[0, start:].reshape(-1, FIGURES)
@@ -211,4 +218,4 @@ def _decode(layout: _Layout, packed: np.ndarray) -> list[dict[str, Any]]:
             row["gradient_norm"], row["weight_norm"] = float(gradient), float(weight)
             if weight > 0:
                 row["update_ratio"] = float(update / weight)
-    return found
+    return found, decode(inputs)

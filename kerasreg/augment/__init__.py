@@ -10,6 +10,7 @@ from kerasreg.augment.color import (
     RandomSaturation,
 )
 from kerasreg.augment.color_jitter import ColorJitter
+from kerasreg.augment.crop import RandomCrop
 from kerasreg.augment.erasing import RandomErasing
 from kerasreg.augment.geometry import (
     GeometricTransform,
@@ -23,12 +24,14 @@ from kerasreg.augment.histogram import RandomAutoContrast, RandomEqualize
 from kerasreg.augment.hue import RandomHue
 from kerasreg.augment.mix import CutMix, MixTransform, MixUp
 from kerasreg.augment.noise import RandomGaussianNoise
+from kerasreg.augment.perspective import RandomPerspective
 from kerasreg.augment.pipeline import Pipeline
 from kerasreg.augment.pixels import PixelTransform
 from kerasreg.augment.plan import Plan
 from kerasreg.augment.rand_augment import RandAugment, TrivialAugment
 from kerasreg.augment.random_choice import RandomChoice
 from kerasreg.augment.rescale import Rescale
+from kerasreg.augment.resized_crop import RandomResizedCrop
 from kerasreg.augment.stencils import RandomGaussianBlur, RandomSharpness
 from kerasreg.augment.tables import RandomPosterize, RandomSolarize
 from kerasreg.augment.transform import Transform
@@ -49,6 +52,7 @@ __all__ = [
     "RandomBrightness",
     "RandomChoice",
     "RandomContrast",
+    "RandomCrop",
     "RandomEqualize",
     "RandomErasing",
     "RandomFlip",
@@ -57,7 +61,9 @@ __all__ = [
     "RandomGrayscale",
     "RandomHue",
     "RandomInvert",
+    "RandomPerspective",
     "RandomPosterize",
+    "RandomResizedCrop",
     "RandomRotation",
     "RandomSaturation",
     "RandomSharpness",

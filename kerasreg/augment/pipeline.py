@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from kerasreg._core import arguments
 from kerasreg._core.registry import register
-from kerasreg.augment import dispatch, draws, elements, stream, values
-from kerasreg.augment.execute import execute
+from kerasreg.augment import dispatch, draws, elements, preview, stream, values
+from kerasreg.augment.crop import whole_pair
+from kerasreg.augment.execute import execute, size_after
 from kerasreg.augment.plan import Plan, make_plan
 from kerasreg.augment.policy import unique_names
+from kerasreg.augment.taps import FILL_MODES, INTERPOLATIONS
 from kerasreg.augment.targets.follow import Targets
 from kerasreg.augment.targets.formats import BOX_FORMATS
 from kerasreg.augment.transform import Transform, readable_arguments
-from kerasreg.augment.warp import FILL_MODES, sizes
+from kerasreg.augment.warp import sizes
 
 Parts = dict[str, Any]
 """What a plan has to know of an element, by Keras' names."""
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @register
@@ -88,6 +94,10 @@ class Pipeline:
         exact: Whether to go one transform at a time and clip to the range after each, as a chain of
             separate operations does; nothing is rounded in between. It costs a resample for every warp
             and a pass for every colour, and draws the same numbers.
+        interpolation: How pixels are read between pixels: `"bilinear"`, `"nearest"` (which copies
+            values and makes no new ones) or `"bicubic"` (Keys' cubic with a = -1/2, as Pillow's; sharper, and
+            slower). Where an image shrinks to less than half along an axis, each pixel of the result is the
+            mean of as many places as it covers pixels, but with `"nearest"`.
         bounding_box_format: The format of bounding boxes, as Keras names it: `"xyxy"`, `"yxyx"`, `"xywh"`,
             `"center_xywh"`, `"center_yxhw"`, `"rel_xyxy"`, `"rel_yxyx"`, `"rel_xywh"` or
             `"rel_center_xywh"`. There is no default: boxes that a transform moves need it.
@@ -124,6 +134,7 @@ class Pipeline:
         fill_value: float = 0.0,
         dtype: str = "float32",
         exact: bool = False,
+        interpolation: str = "bilinear",
         bounding_box_format: str | None = None,
         min_visible: float = 0.1,
         mask_fill_value: float = 0.0,
@@ -135,6 +146,7 @@ class Pipeline:
         self.fill_value = values.check_fill_value(fill_value)
         self.dtype = values.check_dtype(dtype)
         self.exact = arguments.flag("Pipeline", "exact", exact)
+        self.interpolation = arguments.choice("Pipeline", "interpolation", interpolation, INTERPOLATIONS)
         self.bounding_box_format = bounding_box_format
         if bounding_box_format is not None:
             arguments.choice("Pipeline", "bounding_box_format", bounding_box_format, BOX_FORMATS)
@@ -148,6 +160,7 @@ class Pipeline:
             self.value_range,
             self.dtype,
             self.exact,
+            self.interpolation,
         )
         values.check_dtype_holds(self.dtype, self._plan.units.outer)
         self._targets = Targets(self._plan, self.bounding_box_format, self.min_visible, self.mask_fill_value)
@@ -185,9 +198,61 @@ class Pipeline:
         epoch = draws.call_epoch(tf.cast(draw, tf.int64))
         return elements.joined(inputs, self._augment(parts, epoch, tf.constant(0, tf.int64)))
 
-    def explain(self) -> Plan:
-        """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it."""
-        return self._plan
+    def explain(self, image_size: tuple[int, int] | None = None) -> Plan:
+        """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it.
+
+        Args:
+            image_size: Height and width of the images, to be told how they change.
+        """
+        if image_size is None:
+            return self._plan
+        size = whole_pair("Pipeline.explain", "image_size", image_size, 1, "(height, width)")
+        size_after(self._plan.geometry, size)
+        return dataclasses.replace(self._plan, image_size=size)
+
+    def preview(
+        self,
+        images: Any,
+        labels: Any = None,
+        count: int = 4,
+        draws: int = 5,
+        class_names: Sequence[str] | None = None,
+    ) -> Figure:
+        """Draw images as they are and, beside each, what the pipeline makes of it.
+
+        Labels stand above the images. Of a dict, masks lie over them (translucent, class 0 clear), boxes
+        with their class, and keypoints. Column `draw k` is `pipeline(batch, draw=k)` of the images shown,
+        mapped from its range of values to what a screen has.
+
+        Args:
+            images: One image, a batch, an element with images in it, or a dataset of such, of which the
+                first images are taken. Boxes need the pipeline's `bounding_box_format`.
+            labels: Labels of the images, if the element has none.
+            count: How many images at most, a whole number of at least 1.
+            draws: How many draws of each, a whole number of at least 1.
+            class_names: A name for each class, to be shown in place of its number.
+
+        Returns:
+            A matplotlib `Figure`, which pyplot knows nothing of: a notebook shows it, `figure.savefig(path)`
+            writes it.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+            ValueError: An argument outside what is stated here, or what the pipeline refuses.
+
+        Example:
+            >>> from kerasreg.augment import Pipeline, RandomRotation
+            >>> batch = tf.random.uniform([8, 16, 16, 3], maxval=255)
+            >>> figure = Pipeline([RandomRotation(20)]).preview(batch, count=2, draws=3)
+            >>> [panel.get_title() for panel in figure.axes[:4]]
+            ['as it is', 'draw 0', 'draw 1', 'draw 2']
+        """
+        count = arguments.integer("Pipeline.preview", "count", count, 1)
+        draws = arguments.integer("Pipeline.preview", "draws", draws, 1)
+        element = preview.element_of(images, labels, count)
+        drawn = [self(element, draw=draw) for draw in range(draws)]
+        units = self._plan.steps[0].units, self._plan.units
+        return preview.draw_figure(element, drawn, *units, self.bounding_box_format, class_names)
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`, in types that JSON has."""
@@ -199,6 +264,7 @@ class Pipeline:
             "fill_value": self.fill_value,
             "dtype": self.dtype,
             "exact": self.exact,
+            "interpolation": self.interpolation,
             "bounding_box_format": self.bounding_box_format,
             "min_visible": self.min_visible,
             "mask_fill_value": self.mask_fill_value,
@@ -236,6 +302,9 @@ class Pipeline:
     def _check(self, element: Any, spec: Any, parts: Parts) -> None:
         values.check_spec(spec, self.value_range)
         values.check_channels(spec, self._plan.channels)
+        size = tuple(spec.shape[-3:-1])
+        if None not in size:
+            size_after(self._plan.geometry, size)
         self._targets.check(element, parts)
 
     def _look(self, parts: Parts) -> None:

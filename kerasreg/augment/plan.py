@@ -8,7 +8,10 @@ things do not commute and decide the rules:
   so a step ends where a second filling transform would follow a colour transform in it. The other
   fill modes copy pixels of the image and commute.
 - The mean colour of an image changes when a warp moves pixels out of sight. `RandomContrast` is
-  defined by the mean before the warp, so that it commutes too.
+  defined by the mean before the warp, so that it commutes too; behind a crop it is that of the whole image.
+
+A crop is a matrix too, so that what it cuts off is out of sight and not gone: a rotation behind it shows what
+the image has there. `exact=True` forgets it.
 
 What is no matrix, a transform of pixels, commutes with neither, and gets a step of its own: neighbouring
 tables share one, so do cut-outs and noise; a stencil reads the finished pixels around each, and does not.
@@ -16,6 +19,7 @@ tables share one, so do cut-outs and noise; a stencil reads the finished pixels 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -93,6 +97,11 @@ class Segment:
         return [step for step in self.steps if isinstance(step.transform, GeometricTransform)]
 
     @property
+    def resizers(self) -> list[Placed]:
+        """The transforms that change the size of the images, in order."""
+        return [step for step in self.steps if step.transform.changes_size]
+
+    @property
     def color(self) -> list[Placed]:
         """The transforms that map colours, in order."""
         return [step for step in self.steps if isinstance(step.transform, ColorTransform)]
@@ -100,7 +109,25 @@ class Segment:
     @property
     def resamples(self) -> bool:
         """Whether anything is interpolated; flips alone move whole pixels."""
-        return any(_fills(step.transform) for step in self.steps)
+        return any(not step.transform.moves_whole_pixels for step in self.geometry)
+
+    @property
+    def fills(self) -> bool:
+        """Whether what stands outside the image can come into sight."""
+        return any(step.transform.fills for step in self.geometry)
+
+    @property
+    def projective(self) -> bool:
+        """Whether the matrix is more than affine, and places are quotients."""
+        return any(step.transform.projective for step in self.geometry)
+
+    @property
+    def shrinks(self) -> float:
+        """How many pixels of the input can at most lie side by side in one of the output."""
+        by_turn: dict[str, float] = {}
+        for step in self.geometry:
+            by_turn[step.turn] = max(by_turn.get(step.turn, 1.0), step.transform.shrinks())
+        return math.prod(by_turn.values())
 
     @property
     def uses_mean(self) -> bool:
@@ -134,6 +161,8 @@ class Plan:
         value_range: The smallest and the largest value of a pixel that comes in.
         dtype: What comes out.
         exact: Whether every transform is a step of its own, clipped before the next.
+        interpolation: How pixels are read between pixels.
+        image_size: Height and width of the images, if they were told to `explain`.
         lanes: For each column of random numbers what `draws.uniforms` makes it from.
     """
 
@@ -143,6 +172,8 @@ class Plan:
     value_range: tuple[float, float]
     dtype: str
     exact: bool = False
+    interpolation: str = "bilinear"
+    image_size: tuple[int, int] | None = None
     lanes: tuple[tuple[int, int], ...] = ()
 
     @property
@@ -189,15 +220,33 @@ class Plan:
 
     @property
     def resamples_alone(self) -> int:
-        """How often it would be, one transform at a time; of each round of a policy it is one."""
-        filling = [step for step in self.steps if _fills(step.transform)]
-        chains = sum(s.chain.resamples_alone * s.steps[0].transform.width for s in self.segments if s.chain)
-        return chains + len({s.name.rpartition("/")[0] if s.policy else s.name for s in filling})
+        """How often it would be, one transform at a time."""
+        turns = {step.turn for step in self.geometry if not step.transform.moves_whole_pixels}
+        return len(turns) + sum(
+            s.chain.resamples_alone * s.steps[0].transform.width for s in self.segments if s.chain
+        )
 
     @property
     def clips(self) -> bool:
         """Whether values can leave their range and are clipped at the end."""
-        return any(segment.leaves_range for segment in self.segments)
+        return any(self.leaves_range(segment) for segment in self.segments)
+
+    def leaves_range(self, segment: Segment) -> bool:
+        """Whether values can lie outside their range after a step: bicubic weights are partly negative."""
+        return segment.leaves_range or (segment.resamples and self.interpolation == "bicubic")
+
+    def size_before(self, segment: Segment) -> tuple[int, int] | None:
+        """Height and width of the images as they come into a step, if they are known."""
+        size = self.image_size
+        for before in self.segments:
+            if before is segment:
+                break
+            size = before.resizers[-1].transform.size if before.resizers else size
+        return size
+
+    def smooths(self, segment: Segment) -> bool:
+        """Whether images can shrink so far in a step that pixels would be skipped."""
+        return segment.resamples and segment.shrinks > 2 and self.interpolation != "nearest"
 
     def __str__(self) -> str:
         listed = {step.listed for step in self.steps}
@@ -208,8 +257,7 @@ class Plan:
             ]
         alone = self.resamples_alone
         lines.append(f"resamples per image: {self.resamples} (one transform at a time: {alone})")
-        # A pure move of pixels never leaves the dtype that it finds.
-        moved = not self.resamples and all(s.kind == AFFINE and not s.color for s in self.segments)
+        moved = all(self._copies(segment) for segment in self.segments)
         inner = "the images' own dtype" if moved else "float32"
         when = "after every transform and" if self.exact else "before every table and" if self._tables else ""
         clipped = f", clipped {when} to {self.units} at the end".replace("  ", " ") if self.clips else ""
@@ -238,22 +286,48 @@ class Plan:
         if segment.kind == "mix":
             like = f"(batch, {self.num_classes})" if self.num_classes else "of their own shape"
             parts.append(f"labels: mixed by the same shares, returned as float32 {like}")
-        if segment.resamples:
-            fill = f"constant {self.fill_value:g}" if self.fill_mode == "constant" else self.fill_mode
-            parts.append(f"geometry: {_names(segment.geometry)} -> one bilinear warp, fill {fill}")
-        elif segment.geometry:
-            parts.append(f"geometry: {_names(segment.geometry)} -> one exact move of whole pixels")
-        parts += _drawn(segment.geometry)
+        if segment.geometry:
+            parts.append(f"geometry: {_names(segment.geometry)} -> {self._tell_geometry(segment)}")
+            parts += _drawn(segment.geometry)
+            parts += self._tell_sizes(segment)
+        if self.smooths(segment):
+            parts.append("where an image shrinks to less than half: the mean of what each pixel covers")
         if segment.color:
             parts.append(f"colour: {_names(segment.color)} -> one affine map per image")
             parts += _drawn(segment.color)
         if segment.uses_mean:
             parts.append(
-                "mean colour: measured once, before the warp" if segment.resamples else "mean colour: once"
+                "mean colour: measured once, before the warp"
+                if segment.resamples
+                else "mean colour: measured once, before the move"
+                if segment.resizers
+                else "mean colour: once"
             )
         if segment.reason:
             parts.append(f"apart from the step before: {segment.reason}")
         return parts
+
+    def _tell_sizes(self, segment: Segment) -> list[str]:
+        if not segment.resizers:
+            return []
+        before = self.size_before(segment)
+        sizes = [before] if before else []
+        sizes += [step.transform.size for step in segment.resizers]
+        return [f"size: {'' if before else '-> '}{' -> '.join(f'{h}x{w}' for h, w in sizes)}"]
+
+    def _tell_geometry(self, segment: Segment) -> str:
+        does = "one exact move of whole pixels"
+        if segment.resamples:
+            does = f"one {self.interpolation} {'projective ' if segment.projective else ''}warp"
+        if segment.fills:
+            does += f", fill {self.fill_mode}"
+            does += f" {self.fill_value:g}" if self.fill_mode == "constant" else ""
+        return does
+
+    def _copies(self, segment: Segment) -> bool:
+        """Whether a step only copies pixels, and leaves them the dtype that it finds."""
+        colored = segment.kind != AFFINE or segment.color or (segment.fills and self.fill_mode == "constant")
+        return not colored and (self.interpolation == "nearest" or not segment.resamples)
 
 
 def make_plan(
@@ -264,10 +338,11 @@ def make_plan(
     value_range: tuple[float, float],
     dtype: str,
     exact: bool = False,
+    interpolation: str = "bilinear",
 ) -> Plan:
     """Group neighbouring transforms into steps, in order."""
     lanes, units = Lanes(), Units.of(value_range)
-    frame = Plan((), fill_mode, fill_value, value_range, dtype, exact)
+    frame = Plan((), fill_mode, fill_value, value_range, dtype, exact, interpolation)
     segments: list[Segment] = []
     for transform, name in zip(transforms, names, strict=True):
         policy = transform.chain if isinstance(transform, Mixture) else transform
@@ -335,7 +410,7 @@ def _why_apart(before: Segment, segment: Segment, fill_mode: str, exact: bool) -
         return f"{name} acts on what {before.steps[-1].listed} leaves, and does not commute with it"
     if kind != before.kind or kind in ("stencil", "mix", CHOICE, MIXTURE):
         return f"{name} {_APART[kind]}"
-    if kind == AFFINE and fill_mode == "constant" and segment.resamples:
+    if kind == AFFINE and fill_mode == "constant" and segment.fills:
         first = next((i for i, step in enumerate(before.steps) if _fills(step.transform)), len(before.steps))
         colored = [step for step in before.steps[first:] if isinstance(step.transform, ColorTransform)]
         if colored:
@@ -348,7 +423,7 @@ def _kind(transform: Transform) -> str:
 
 
 def _fills(transform: Transform) -> bool:
-    return isinstance(transform, GeometricTransform) and not transform.moves_whole_pixels
+    return isinstance(transform, GeometricTransform) and transform.fills
 
 
 def _names(steps: Sequence[Placed]) -> str:

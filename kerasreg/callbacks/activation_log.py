@@ -24,7 +24,8 @@ from kerasreg.callbacks.whole_append import append, mend_lines
 from kerasreg.diagnostics.finding import Finding
 
 JSON_NAME = "activations.jsonl"
-PICTURE, PAGE, HISTOGRAM = "activations/layers by steps", "activations/findings", "activation_histogram"
+# "activation" alone sorts before "activation_dead" and the like: TensorBoard shows the picture first.
+PICTURE, PAGE, HISTOGRAM = "activation/layers by steps", "activation/findings", "activation_histogram"
 # What pictures and pages may take: some seconds, and this share of the time since training began.
 FREE_SECONDS, SHARE_OF_TIME = 3.0, 0.02
 _DESCRIPTION = "One row a layer, one column an observed step: `ActivationStats.plot()` draws the same."

@@ -45,8 +45,8 @@ class ActivationStats(keras.callbacks.Callback):
 
     Attributes:
         history: A list of dicts, one for each layer and observed step: `step` (the optimizer's, counted
-            from 0), `layer`, `mean`, `std`, `rms`, `min`, `max`, `zeros` and `nonfinite`,
-            the count of NaN and infinite values.
+            from 0), `layer`, `mean`, `std`, `rms`, `min`, `max`, `range` (RMS over the
+            channels of max - min), `zeros` and `nonfinite`, the count of NaN and infinite values.
         findings: A list of `kerasreg.diagnostics.Finding`; one that no longer holds says so in `cleared`.
         skipped: A dict from the path of a layer that could not be seen to the reason.
 
@@ -165,7 +165,7 @@ class ActivationStats(keras.callbacks.Callback):
         step, rows = observed
         self.history.extend(rows)
         if self.diagnose:
-            self._judge.observe(step, rows, logs)
+            self._judge.observe(step, rows, logs, self._observer.inputs)
         self.skipped = self._unseeable | self._observer.skipped()
         if self._log is not None:
             self._log.write(step, [{k: v for k, v in row.items() if k != "step"} for row in rows])

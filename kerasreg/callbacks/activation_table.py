@@ -10,6 +10,10 @@ from kerasreg.diagnostics.finding import Finding
 
 
 def _number(value: float) -> str:
+    """At most seven characters: TensorBoard breaks what is longer."""
+    if 0 < abs(value) < 0.01:
+        digits, power = f"{value:.1e}".split("e")
+        return f"{digits}e{int(power)}"
     return f"{value:.3g}"
 
 
@@ -26,7 +30,6 @@ _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("saturated", "saturated", _share),
     ("nonfinite", "NaN/inf", _number),
     ("gradient_norm", "gradient", _number),
-    ("weight_norm", "weights", _number),
     ("update_ratio", "update", _number),
     ("batch_norm_drift", "BN drift", _number),
     ("skipped_batches", "skipped", _number),

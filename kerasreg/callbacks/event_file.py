@@ -43,7 +43,9 @@ class EventFile:
 
     def restart(self, step: int) -> None:
         """Have readers forget what earlier files say of this step and those after it."""
-        self._append(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
+        # Readers take the first such record of a folder for its beginning, and the next one for a restart.
+        for _ in range(2):
+            self._append(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
 
     def _append(self, event: Event) -> None:
         event.wall_time = time.time()

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from kerasreg._core.arguments import refusal
+from kerasreg._tap.inputs import StepInputs
 from kerasreg.diagnostics.activation_rules import FEWEST_STEPS, judge_activations
 from kerasreg.diagnostics.finding import Finding
 from kerasreg.diagnostics.training.alarms import Alarms, reason_to_stop, told
@@ -46,9 +47,15 @@ class Judge:
         self._look = Look(model)
         self._window = []
 
-    def observe(self, step: int, rows: Sequence[dict[str, Any]], logs: Mapping[str, Any] | None) -> None:
-        """Take an observed step's rows, and the logs that Keras showed at its end."""
-        self._look.step(step, rows, logs)
+    def observe(
+        self,
+        step: int,
+        rows: Sequence[dict[str, Any]],
+        logs: Mapping[str, Any] | None,
+        inputs: StepInputs | None = None,
+    ) -> None:
+        """Take an observed step's rows, what it was given, and the logs that Keras showed at its end."""
+        self._look.step(step, rows, logs, inputs)
         self._window += rows
         loss = (logs or {}).get("loss", 0.0)
         # Every further step of the epoch would be lost time; its end says why.
@@ -62,7 +69,7 @@ class Judge:
         last = self._window[-1]["step"]
         # A short epoch's steps wait for the next one's, until there are enough to judge by.
         enough = len({row["step"] for row in self._window}) >= FEWEST_STEPS
-        found = judge_activations(self._window, self._look.epoch(logs), self._alarms.standing)
+        found = judge_activations(self._window, self._look.epoch(logs, self._window), self._alarms.standing)
         new = self._alarms.update(found, last, whole=enough)
         if new:
             print(f"\n{told(new, epoch + 1)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from kerasreg.diagnostics.finding import Finding
@@ -12,7 +13,7 @@ from kerasreg.diagnostics.training.nonfinite import judge_nonfinite
 from kerasreg.diagnostics.training.norms import judge_norms_in_training
 from kerasreg.diagnostics.training.start import judge_start
 from kerasreg.diagnostics.training.units import judge_dead, judge_saturated
-from kerasreg.diagnostics.training.updates import judge_updates
+from kerasreg.diagnostics.training.updates import advised_rate, judge_updates
 from kerasreg.diagnostics.training.window import FEWEST_STEPS, Window
 
 __all__ = ["FEWEST_STEPS", "judge_activations"]
@@ -46,11 +47,15 @@ def judge_activations(
         ['dead-units']
     """
     window, training = Window(rows), training or Training()
+    training = replace(training, advised=advised_rate(window, training))
     broken = list(judge_nonfinite(window, training))
     if not window.enough:
         return broken
     start = list(judge_start(training))
     if any(finding.severity == "error" for finding in broken):
+        # What broke once is broken everywhere soon after: where it began has been said.
+        known = [layer for layer, code in standing if code == "non-finite"]
+        broken = [replace(broken[0], layer=known[0])] if known else broken
         return [*(f for f in start if f.code == "unnormalized-input"), *broken]
     found = [*start, *broken]
     found += _unless_told(judge_dead(window, training, standing), found, window)

@@ -133,7 +133,7 @@ def test_two_steps_are_not_enough_but_a_value_that_is_not_finite_is():
 
 
 def test_a_signal_is_lost_where_it_is_lost_and_only_said_there():
-    tiny = {"std": 1e-6, "variation": 1e-6, "rms": 0.3}
+    tiny = {"std": 1e-6, "range": 1e-6, "rms": 0.3}
     found = judge({"h1": tiny, "h2": tiny})
     assert codes(found) == [("vanishing-signal", "h1", "error")]
     assert "Calibrated" in found[0].remedy
@@ -254,7 +254,7 @@ def bad_from(step):
 
 def test_non_finite_numbers_are_the_datas_the_layers_or_the_losses():
     everywhere = all_layers(**BAD)
-    (found,) = judge(everywhere, facts(bad_inputs={0: 7}, inputs=(InputFigures("x", 1.0, 0, 1, 1),)))
+    (found,) = judge(everywhere, facts(bad_inputs={0: {"x": 7}}))
     assert codes([found]) == [("non-finite", "x", "error")]
     assert "7 numbers" in found.message
     (found,) = judge({"h1": bad_from(40), "h2": bad_from(40), "out": bad_from(40)})

@@ -56,10 +56,11 @@ class Training:
         first_window: How many steps were observed in it.
         inputs: The scale of the data, one entry for each input.
         first_inputs: What the first linear layers read.
-        bad_inputs: Non-finite numbers in the inputs, by observed step.
+        bad_inputs: How many numbers of each input were not finite, by observed step.
         kernels: The kernels as they were when training began, in the order of the calls.
         stuck: Paths of kernels that began with equal units or zeros and still have them.
         bad_weights: Paths of layers that hold non-finite weights now.
+        advised: The learning rate that the size of the updates speaks for.
     """
 
     layers: Mapping[str, LayerFacts] = field(default_factory=dict)
@@ -73,10 +74,11 @@ class Training:
     first_window: int = 0
     inputs: tuple[InputFigures, ...] = ()
     first_inputs: tuple[InputFigures, ...] = ()
-    bad_inputs: Mapping[int, int] = field(default_factory=dict)
+    bad_inputs: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     kernels: tuple[KernelFigures, ...] = ()
     stuck: frozenset[str] = frozenset()
     bad_weights: frozenset[str] = frozenset()
+    advised: float | None = None
 
     def of(self, layer: str) -> LayerFacts | None:
         """What the layer of a row is; None where nothing is known."""
@@ -106,7 +108,8 @@ class Training:
         """What to do about a learning rate that is too high, with the number where it is known."""
         if not self.rate:
             return f"Divide the learning rate by {factor:.0f}"
-        return f"Lower the learning rate from {self.rate:.3g} to {rounded(self.rate / factor)}"
+        lower = min(self.rate / factor, self.advised or math.inf)
+        return f"Lower the learning rate from {self.rate:.3g} to {rounded(lower)}"
 
 
 def rounded(value: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from itertools import pairwise
 
 from kerasreg.diagnostics.finding import Finding
 from kerasreg.diagnostics.signal_rules import BROUGHT_BACK, EXPLODED, VANISHED
@@ -18,6 +19,13 @@ BLOWN = Bound(alarm=EXPLODED, clear=1e3)
 # and Bengio, AISTATS 2010, on layers of sigmoids): a thousand is five such layers that add nothing of their
 # own. It counts where each layer on the way takes half or more; a single layer of another kind is none.
 STARVED, SURELY_STARVED, PER_LAYER = Bound(alarm=1e3, clear=1e2), Bound(alarm=1e6, clear=1e5), 2.0
+# What is left of the ratio without its largest single step: a gradient that is lost at one layer, such as an
+# output that starts at zero, comes back as soon as that layer has learned.
+OTHER_LAYERS = 30.0
+# The derivative of an activation at its centre, by which it shrinks a small signal after its linear layer.
+SLOPES = {"sigmoid": 0.25, "hard_sigmoid": 1.0 / 6.0}
+# So many standard deviations lie between the extremes of a batch of normal numbers.
+SPAN = 4.0
 # A gradient this many times the weights that it belongs to; Pascanu, Mikolov and Bengio (ICML 2013) cure it
 # by clipping the norm.
 LARGE_GRADIENT = Bound(alarm=1e3, clear=1e2)
@@ -39,7 +47,8 @@ def judge_signal_in_training(
     # The output is told by its size where that of a hidden layer has not been.
     lost = blown = False
     for i, layer in enumerate(hidden):
-        variation = [(s, _ratio(base_variation, v)) for s, v in window.held(layer, "variation", "std")]
+        slope = SLOPES.get(facts.activation, 1.0) if (facts := training.of(layer)) else 1.0
+        variation = [(s, _ratio(base_variation * slope, v)) for s, v in window.held(layer, "range", "std")]
         size = [(s, v / base_rms) for s, v in window.held(layer, "rms")]
         low = LOST.since(variation, (layer, "vanishing-signal") in standing) is not None
         high = BLOWN.since(size, (layer, "exploding-signal") in standing) is not None
@@ -110,9 +119,9 @@ def _starved(
     if since is None:
         return
     factor = middle(v for _, v in shares) ** (1.0 / depth)
-    if not sure and factor < PER_LAYER:
-        return
     last = steps[-1]
+    if not sure and (factor < PER_LAYER or _at_one_layer([norms[layer][last] for layer in layers])):
+        return
     top = max(layers, key=lambda layer: norms[layer][last])
     since = first_since(shares, STARVED.alarm)
     share = middle(v for _, v in shares)
@@ -129,6 +138,13 @@ def _starved(
     )
 
 
+def _at_one_layer(here: list[float]) -> bool:
+    """Whether all of the loss on the way down to the first layer happens between two of them."""
+    top = max(range(len(here)), key=here.__getitem__)
+    steps = [_ratio(above, below) for below, above in pairwise(here[: top + 1])]
+    return _ratio(here[top], here[0]) / max(steps, default=1.0) < OTHER_LAYERS
+
+
 def _bring_gradient_back(layers: list[str], training: Training) -> str:
     flat = {
         facts.activation
@@ -140,7 +156,10 @@ def _bring_gradient_back(layers: list[str], training: Training) -> str:
             f"Replace activation='{sorted(flat)[0]}' by activation='relu' with kernel_initializer="
             "kr.initializers.Calibrated('relu') throughout, or put a BatchNormalization before each of them."
         )
-    return f"Use {training.remedy(layers[0])} throughout, normalisation layers, or residual connections."
+    return (
+        f"Use {training.remedy(layers[0])} throughout, or run kr.calibrate(model, x) before training; "
+        "normalisation layers and residual connections help too."
+    )
 
 
 def _against_weights(window: Window, layer: str) -> list[tuple[int, float]]:
@@ -152,13 +171,14 @@ def _base(window: Window, training: Training, layers: list[str]) -> tuple[float,
     """The variation and the RMS of what the first linear layer reads, or gives where that is unknown."""
     if training.first_inputs:
         rms = training.first_inputs[0].rms
-        return rms, rms
+        ranges = any("range" in row for row in window.rows)
+        return (SPAN if ranges else 1.0) * rms, rms
     for i, layer in enumerate(layers):
         facts = training.of(layer)
         if facts is not None and not facts.weighted:
             continue
         source = layers[i - 1] if i else layer
-        variation = middle(v for _, v in window.held(source, "variation", "std"))
+        variation = middle(v for _, v in window.held(source, "range", "std"))
         rms = middle(v for _, v in window.held(source, "rms"))
         first = training.first.get(source, {})
         # What it was at the start: a layer that blows up with the others would hide them.
@@ -168,7 +188,7 @@ def _base(window: Window, training: Training, layers: list[str]) -> tuple[float,
 
 def _comes_back(window: Window, after: list[str], base: float) -> bool:
     return any(
-        middle(v for _, v in window.held(layer, "variation", "std")) >= BROUGHT_BACK * base for layer in after
+        middle(v for _, v in window.held(layer, "range", "std")) >= BROUGHT_BACK * base for layer in after
     )
 
 
@@ -189,14 +209,12 @@ def _and_others(count: int) -> str:
 
 
 def _vanishing(layer: str, before: str | None, window: Window, base: float, training: Training) -> Finding:
-    series = window.held(layer, "variation", "std")
+    series = window.held(layer, "range", "std")
     now = middle(v for _, v in series)
-    since = first_since(
-        [(s, _ratio(base, v)) for s, v in window.series(layer, "variation", "std")], LOST.alarm
-    )
+    since = first_since([(s, _ratio(base, v)) for s, v in window.series(layer, "range", "std")], LOST.alarm)
     step = ""
     if before is not None:
-        previous = middle(v for _, v in window.held(before, "variation", "std"))
+        previous = middle(v for _, v in window.held(before, "range", "std"))
         step = f"; '{before}' before it still gave {previous:.1e}" if previous else ""
     return Finding(
         layer,
@@ -204,7 +222,7 @@ def _vanishing(layer: str, before: str | None, window: Window, base: float, trai
         "error",
         f"{training.called(layer)}: its output varies by {now:.1e}, a share of {now / base:.0e} of what the "
         f"first layer reads, {window.span(since)}{step}.",
-        f"Use {training.remedy(layer)} throughout, or run kr.calibrate(model, x) before training.",
+        _bring_gradient_back([layer], training),
         since,
     )
 

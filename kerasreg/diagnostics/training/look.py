@@ -11,7 +11,9 @@ import keras
 from kerasreg._core.kernels import calibrated_call, kernels_of
 from kerasreg._core.paths import layer_paths
 from kerasreg._core.residual import output_layers
+from kerasreg._tap.inputs import StepInputs
 from kerasreg.diagnostics.figures import InputFigures
+from kerasreg.diagnostics.input_figures import from_moments
 from kerasreg.diagnostics.measures import is_fresh_norm, is_rectifier
 from kerasreg.diagnostics.training.facts import LayerFacts, Training
 from kerasreg.diagnostics.training.kernels import broken_weights, kernel_rows, still_stuck
@@ -34,15 +36,28 @@ class Look:
         self._layers = layer_facts(model)
         self._rate = self._largest_rate = None
         self._losses: dict[int, float] = {}
-        self._bad_inputs: dict[int, int] = {}
+        self._bad_inputs: dict[int, dict[str, int]] = {}
         self._first: dict[str, dict[str, Any]] = {}
         self._first_step = 0
         self._first_dead: dict[str, float] | None = None
         self._first_window = 0
         self._inputs: tuple[tuple[InputFigures, ...], tuple[InputFigures, ...]] = ((), ())
 
-    def step(self, step: int, rows: Sequence[Mapping[str, Any]], logs: Mapping[str, Any] | None) -> None:
+    def step(
+        self,
+        step: int,
+        rows: Sequence[Mapping[str, Any]],
+        logs: Mapping[str, Any] | None,
+        inputs: StepInputs | None = None,
+    ) -> None:
         """Take note of an observed step."""
+        if inputs is not None:
+            names = input_names(self._model, len(inputs.given))
+            bad = {names[i]: m.nonfinite for i, m in inputs.given.items() if m.nonfinite and i < len(names)}
+            if bad:
+                self._bad_inputs[step] = bad
+            elif self._inputs == ((), ()):
+                self._inputs = _scales(inputs, names)
         if not self._first:
             self._first_step = step
             self._first = {row["layer"]: {k: v for k, v in row.items() if k != "layer"} for row in rows}
@@ -50,13 +65,15 @@ class Look:
         if loss is not None:
             self._losses[step] = float(loss)
 
-    def epoch(self, logs: Mapping[str, Any] | None) -> Training:
-        """All that is known at the end of an epoch."""
+    def epoch(self, logs: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]] = ()) -> Training:
+        """All that is known at the end of an epoch, whose observed rows these are."""
         logs = {name: float(value) for name, value in (logs or {}).items() if _is_number(value)}
         self._rate = learning_rate(self._model)
         if self._rate is not None:
             self._largest_rate = max(self._rate, self._largest_rate or 0.0)
+        # A look at all weights is only worth it where something speaks for it.
         healthy = math.isfinite(logs.get("loss", 0.0)) and all(map(math.isfinite, self._losses.values()))
+        healthy = healthy and not self._bad_inputs and not any(row.get("dead") == 1.0 for row in rows)
         inputs, first_inputs = self._inputs
         return Training(
             layers=_with_outputs(self._layers, self._first),
@@ -81,6 +98,26 @@ class Look:
         if self._first_dead is None:
             self._first_dead = {row["layer"]: row["dead"] for row in rows if row.get("dead") is not None}
             self._first_window = len({row["step"] for row in rows})
+
+
+def input_names(model: keras.Model, count: int) -> list[str]:
+    """The names of a model's flattened inputs; those that Keras makes up are none."""
+    names = [tensor.name for tensor in keras.tree.flatten(getattr(model, "inputs", None) or [])]
+    if len(names) < count or any(name.startswith(("keras_tensor", "input_layer")) for name in names):
+        return ["input"] if count == 1 else [f"input {i}" for i in range(max(count, len(names)))]
+    return names
+
+
+def _scales(
+    inputs: StepInputs, names: Sequence[str]
+) -> tuple[tuple[InputFigures, ...], tuple[InputFigures, ...]]:
+    given = {names[i]: moments for i, moments in inputs.given.items() if i < len(names)}
+    return tuple(
+        tuple(
+            from_moments(name, m.means.astype("float64"), m.deviations.astype("float64")) for name, m in part
+        )
+        for part in (given.items(), inputs.read.items())
+    )
 
 
 def layer_facts(model: keras.Model) -> dict[str, LayerFacts]:

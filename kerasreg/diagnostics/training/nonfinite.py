@@ -30,6 +30,8 @@ def judge_nonfinite(window: Window, training: Training) -> Iterator[Finding]:
     # The loss broke between two observed steps, or in the last ones.
     if window.steps and not math.isfinite(training.logs.get("loss", 0.0)):
         yield _unseen(window, training)
+    elif window.steps and training.bad_weights:
+        yield _hidden(window, training)
 
 
 def _is_bad(row: Row) -> bool:
@@ -37,8 +39,7 @@ def _is_bad(row: Row) -> bool:
 
 
 def _in_data(step: int, training: Training) -> Finding:
-    count = training.bad_inputs[step]
-    name = training.inputs[0].name if training.inputs else "inputs"
+    name, count = next(iter(training.bad_inputs[step].items()))
     return Finding(
         name,
         "non-finite",
@@ -132,6 +133,20 @@ def _unseen(window: Window, training: Training) -> Finding:
         f"observed steps were finite, the last of them step {earlier[-1]}{weights}{told}.",
         remedy,
         earlier[-1],
+    )
+
+
+def _hidden(window: Window, training: Training) -> Finding:
+    layer = next((layer for layer in window.layers if layer in training.bad_weights), None)
+    layer = layer or sorted(training.bad_weights)[0]
+    return Finding(
+        layer,
+        "non-finite",
+        "error",
+        f"{training.called(layer)}: its weights are NaN or infinite at step {window.steps[-1]}; a rectifier "
+        "makes 0 of what comes out, so that the outputs do not show it.",
+        "Look for NaN in the data and the targets; load or initialise the weights anew.",
+        window.steps[0],
     )
 
 

@@ -13,6 +13,8 @@ from kerasreg.diagnostics.training.window import Bound, Window, first_since, mid
 USUAL = 1e-3
 # A hundred times more in every layer's every step: ten steps replace all that a layer knew.
 TOO_LARGE = Bound(alarm=100 * USUAL, clear=30 * USUAL)
+# Updates of weights that have grown with them look small again: those of Adam stay as large as the rate is.
+OUTGROWN = 2.0
 # As 1 / ratio. A hundred times less: at this pace it takes a hundred thousand steps in one direction.
 TOO_SMALL = Bound(alarm=100 / USUAL, clear=30 / USUAL)
 # Weights whose gradient is this much smaller than they are get small updates at any sane rate.
@@ -39,6 +41,10 @@ def judge_updates(
     if large and 2 * len(large) >= len(ratios):
         yield _large(large, ratios, usual, window, training)
         return
+    blown = {layer: grown for layer in ratios if (grown := _blown_up(layer, window, training)) is not None}
+    if blown and 2 * len(blown) >= len(ratios):
+        yield _blown(blown, ratios, window, training)
+        return
     was = any(code == "updates-too-small" for _, code in standing)
     small = all(
         TOO_SMALL.since([(s, 1 / max(v, 1e-30)) for s, v in held], was) is not None
@@ -46,6 +52,31 @@ def judge_updates(
     )
     if small and not training.learning and not _decayed(training) and _has_gradient(window, ratios):
         yield _small(usual, window, training)
+
+
+def advised_rate(window: Window, training: Training) -> float | None:
+    """The learning rate with which updates would be about a thousandth, where they are far more."""
+    layers = [layer for layer in window.layers if _judged(training, layer)]
+    ratios = [middle(v for _, v in held) for layer in layers if (held := window.held(layer, "update_ratio"))]
+    first = [
+        ratio
+        for layer in layers
+        if _blown_up(layer, window, training) and (ratio := training.first[layer]["update_ratio"])
+    ]
+    factor = max([middle(ratios), *([middle(first)] if 2 * len(first) >= len(ratios) and first else [])])
+    if not training.rate or not factor >= TOO_LARGE.alarm:
+        return None
+    return training.rate * USUAL / factor
+
+
+def _blown_up(layer: str, window: Window, training: Training) -> float | None:
+    """By how much a layer's weights have grown since a first step that was too large for them."""
+    first = training.first.get(layer, {})
+    before, now = first.get("weight_norm"), window.held(layer, "weight_norm")
+    if not before or not now or not first.get("update_ratio", 0.0) >= TOO_LARGE.alarm:
+        return None
+    grown = now[-1][1] / before
+    return grown if grown >= OUTGROWN else None
 
 
 def _judged(training: Training, layer: str) -> bool:
@@ -60,12 +91,18 @@ def _decayed(training: Training) -> bool:
 
 
 def _has_gradient(window: Window, layers: Collection[str]) -> bool:
+    return all(size >= NO_GRADIENT for size in _sizes(window, layers))
+
+
+def _sizes(window: Window, layers: Collection[str]) -> list[float]:
+    """Each layer's gradient against its weights."""
+    found = []
     for layer in layers:
         weights = middle(v for _, v in window.held(layer, "weight_norm"))
         gradient = middle(v for _, v in window.held(layer, "gradient_norm"))
-        if weights > 0 and gradient < NO_GRADIENT * weights:
-            return False
-    return True
+        if weights > 0:
+            found.append(gradient / weights)
+    return found
 
 
 def _large(
@@ -85,16 +122,37 @@ def _large(
     )
 
 
+def _blown(blown: dict[str, float], ratios: dict, window: Window, training: Training) -> Finding:
+    worst = max(blown, key=blown.__getitem__)
+    first = {layer: training.first[layer]["update_ratio"] for layer in blown}
+    factor = middle(first.values()) / USUAL
+    return Finding(
+        worst,
+        "updates-too-large",
+        "warning",
+        f"At step {training.first_step} the weights of {_how_many(list(blown), ratios)} changed by "
+        f"{_percent(first, list(blown))} of their size, where 0.1 % is usual, and by step {window.steps[-1]} "
+        f"they have grown {blown[worst]:.1f} times as large in '{worst}': what they began with is gone.",
+        f"{_to_try(training, factor)}.",
+        training.first_step,
+    )
+
+
 def _small(usual: dict[str, float], window: Window, training: Training) -> Finding:
     first = next(iter(usual))
     typical = middle(usual.values())
     since = window.steps[0]
+    share = f"by a share of {typical:.0e} only"
+    if typical == 0:
+        # What is lost to rounding is known from what gradient descent would have done.
+        share = "by less than their last digit"
+        typical = (training.rate or 0.0) * middle(_sizes(window, usual)) or 1e-9
     return Finding(
         first,
         "updates-too-small",
         "warning",
-        f"A step changes the weights by a share of {typical:.0e} only, where 1e-3 is usual, and the loss has "
-        f"not moved since step {since}.",
+        f"A step changes the weights {share}, where a share of 1e-3 is usual, and the loss has not moved "
+        f"since step {since}.",
         f"{_to_try(training, typical / USUAL)}.",
         since,
     )
