@@ -22,6 +22,8 @@ from kerasreg.augment.geometry import (
 )
 from kerasreg.augment.histogram import RandomAutoContrast, RandomEqualize
 from kerasreg.augment.hue import RandomHue
+from kerasreg.augment.indices import indices
+from kerasreg.augment.layer import Augmentation
 from kerasreg.augment.mix import CutMix, MixTransform, MixUp
 from kerasreg.augment.noise import RandomGaussianNoise
 from kerasreg.augment.perspective import RandomPerspective
@@ -38,6 +40,7 @@ from kerasreg.augment.transform import Transform
 
 __all__ = [
     "AugMix",
+    "Augmentation",
     "ColorJitter",
     "ColorTransform",
     "CutMix",
@@ -74,4 +77,5 @@ __all__ = [
     "Rescale",
     "Transform",
     "TrivialAugment",
+    "indices",
 ]

@@ -59,14 +59,15 @@ class RandomCrop(GeometricTransform):
     ) -> None:
         super().__init__(probability, name)
         self.size = whole_pair(self._owner, "size", size, 1, "(height, width)")
-        self.padding = whole_pair(self._owner, "padding", padding, 0, "(vertical, horizontal)")
+        self._padding = whole_pair(self._owner, "padding", padding, 0, "(vertical, horizontal)")
+        self.padding = self._padding if isinstance(padding, list | tuple) else self._padding[0]
         self.pad_if_needed = arguments.flag(self._owner, "pad_if_needed", pad_if_needed)
-        self.fills = self.pad_if_needed or self.padding != (0, 0)
+        self.fills = self.pad_if_needed or self._padding != (0, 0)
 
     def size_after(self, size: Size) -> Size:
         """See `Transform.size_after`."""
         if not self.pad_if_needed:
-            for side, window, padding in zip(size, self.size, self.padding, strict=True):
+            for side, window, padding in zip(size, self.size, self._padding, strict=True):
                 if isinstance(side, int) and side + 2 * padding < window:
                     words = f"at most that of the images, {size[0]}x{size[1]}"
                     if self.fills:
@@ -87,7 +88,7 @@ class RandomCrop(GeometricTransform):
         top, left = (
             # Where the image is smaller there is one place, the middle.
             tf.where(rest < 0, tf.floor(rest / 2), whole_between(0, rest, uniform[:, i])) - padding
-            for i, (rest, padding) in enumerate(zip(self._rest(height, width), self.padding, strict=True))
+            for i, (rest, padding) in enumerate(zip(self._rest(height, width), self._padding, strict=True))
         )
         return crop_matrix(top, left, self.size, (height, width), self.size)
 
@@ -95,7 +96,7 @@ class RandomCrop(GeometricTransform):
         """See `GeometricTransform.idle_matrix`: the window in the middle."""
         top, left = (
             tf.floor(rest / 2)[None] - padding
-            for rest, padding in zip(self._rest(height, width), self.padding, strict=True)
+            for rest, padding in zip(self._rest(height, width), self._padding, strict=True)
         )
         return crop_matrix(top, left, self.size, (height, width), self.size)[0]
 
@@ -107,7 +108,7 @@ class RandomCrop(GeometricTransform):
         """Every argument of `__init__`."""
         return {
             "size": list(self.size),
-            "padding": list(self.padding),
+            "padding": list(self.padding) if isinstance(self.padding, tuple) else self.padding,
             "pad_if_needed": self.pad_if_needed,
             **super().get_config(),
         }
@@ -116,7 +117,7 @@ class RandomCrop(GeometricTransform):
         """How many pixels longer than the window the padded image is, down and across."""
         return [
             side + 2.0 * padding - window
-            for side, padding, window in zip((height, width), self.padding, self.size, strict=True)
+            for side, padding, window in zip((height, width), self._padding, self.size, strict=True)
         ]
 
 

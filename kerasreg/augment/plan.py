@@ -227,6 +227,11 @@ class Plan:
         )
 
     @property
+    def fills(self) -> bool:
+        """Whether what stands outside the image can come into sight."""
+        return any(segment.fills for segment in self.segments)
+
+    @property
     def clips(self) -> bool:
         """Whether values can leave their range and are clipped at the end."""
         return any(self.leaves_range(segment) for segment in self.segments)

@@ -44,7 +44,7 @@ def test_masks_are_cut_as_their_images_are(transforms, fill_mode):
 CHAINS = st.lists(
     st.sampled_from(
         [
-            lambda: augment.RandomCrop((15, 18)),
+            lambda: augment.RandomCrop((15, 18), pad_if_needed=True),
             lambda: augment.RandomResizedCrop((24, 17), area=(0.3, 1)),
             lambda: augment.RandomPerspective(0.5, probability=1),
             lambda: augment.RandomRotation(30),
