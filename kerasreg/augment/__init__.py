@@ -21,6 +21,8 @@ from kerasreg.augment.geometry import (
 )
 from kerasreg.augment.histogram import RandomAutoContrast, RandomEqualize
 from kerasreg.augment.hue import RandomHue
+from kerasreg.augment.indices import indices
+from kerasreg.augment.layer import Augmentation
 from kerasreg.augment.mix import CutMix, MixTransform, MixUp
 from kerasreg.augment.noise import RandomGaussianNoise
 from kerasreg.augment.perspective import RandomPerspective
@@ -36,6 +38,7 @@ from kerasreg.augment.tables import RandomPosterize, RandomSolarize
 from kerasreg.augment.transform import Transform
 
 __all__ = [
+    "Augmentation",
     "ColorJitter",
     "ColorTransform",
     "CutMix",
@@ -72,4 +75,5 @@ __all__ = [
     "Rescale",
     "Transform",
     "TrivialAugment",
+    "indices",
 ]
