@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from itertools import pairwise
 
 from kerasreg.diagnostics.finding import Finding
 from kerasreg.diagnostics.signal_rules import BROUGHT_BACK, EXPLODED, VANISHED
@@ -18,6 +19,11 @@ BLOWN = Bound(alarm=EXPLODED, clear=1e3)
 # and Bengio, AISTATS 2010, on layers of sigmoids): a thousand is five such layers that add nothing of their
 # own. It counts where each layer on the way takes half or more; a single layer of another kind is none.
 STARVED, SURELY_STARVED, PER_LAYER = Bound(alarm=1e3, clear=1e2), Bound(alarm=1e6, clear=1e5), 2.0
+# What is left of the ratio without its largest single step: a gradient that is lost at one layer, such as an
+# output that starts at zero, comes back as soon as that layer has learned.
+OTHER_LAYERS = 30.0
+# The derivative of an activation at its centre, by which it shrinks a small signal after its linear layer.
+SLOPES = {"sigmoid": 0.25, "hard_sigmoid": 1.0 / 6.0}
 # So many standard deviations lie between the extremes of a batch of normal numbers.
 SPAN = 4.0
 # A gradient this many times the weights that it belongs to; Pascanu, Mikolov and Bengio (ICML 2013) cure it
@@ -33,7 +39,7 @@ def judge_signal_in_training(
     What a normalisation brings back before the next layer reads it has not vanished.
     """
     layers = [layer for layer in window.layers if window.held(layer, "rms")]
-    base_variation, base_rms = _base(window, training, layers)
+    figures, base_variation, base_rms = _base(window, training, layers)
     if not base_rms:
         return
     ends = [i for i, layer in enumerate(layers) if training.is_output(layer)]
@@ -41,13 +47,15 @@ def judge_signal_in_training(
     # The output is told by its size where that of a hidden layer has not been.
     lost = blown = False
     for i, layer in enumerate(hidden):
-        variation = [(s, _ratio(base_variation, v)) for s, v in window.held(layer, "range", "std")]
+        slope = SLOPES.get(facts.activation, 1.0) if (facts := training.of(layer)) else 1.0
+        variation = [(s, _ratio(base_variation * slope, v)) for s, v in window.held(layer, *figures)]
         size = [(s, v / base_rms) for s, v in window.held(layer, "rms")]
         low = LOST.since(variation, (layer, "vanishing-signal") in standing) is not None
         high = BLOWN.since(size, (layer, "exploding-signal") in standing) is not None
         after = layers[i + 1 : (ends[0] if ends else len(layers))]
-        if low and not lost and not _comes_back(window, after, base_variation):
-            yield _vanishing(layer, hidden[i - 1] if i else None, window, base_variation, training)
+        if low and not lost and not _comes_back(window, after, figures, base_variation):
+            before = hidden[i - 1] if i else None
+            yield _vanishing(layer, before, window, figures, base_variation, training)
         if high and not blown and not _calms_down(window, after, base_rms):
             yield _exploding(layer, window, base_rms, training)
         lost, blown = low, high
@@ -112,9 +120,9 @@ def _starved(
     if since is None:
         return
     factor = middle(v for _, v in shares) ** (1.0 / depth)
-    if not sure and factor < PER_LAYER:
-        return
     last = steps[-1]
+    if not sure and (factor < PER_LAYER or _at_one_layer([norms[layer][last] for layer in layers])):
+        return
     top = max(layers, key=lambda layer: norms[layer][last])
     since = first_since(shares, STARVED.alarm)
     share = middle(v for _, v in shares)
@@ -129,6 +137,13 @@ def _starved(
         _bring_gradient_back(layers, training),
         since,
     )
+
+
+def _at_one_layer(here: list[float]) -> bool:
+    """Whether all of the loss on the way down to the first layer happens between two of them."""
+    top = max(range(len(here)), key=here.__getitem__)
+    steps = [_ratio(above, below) for below, above in pairwise(here[: top + 1])]
+    return _ratio(here[top], here[0]) / max(steps, default=1.0) < OTHER_LAYERS
 
 
 def _bring_gradient_back(layers: list[str], training: Training) -> str:
@@ -153,29 +168,32 @@ def _against_weights(window: Window, layer: str) -> list[tuple[int, float]]:
     return [(s, _ratio(g, weights[s])) for s, g in window.held(layer, "gradient_norm") if weights.get(s)]
 
 
-def _base(window: Window, training: Training, layers: list[str]) -> tuple[float, float]:
-    """The variation and the RMS of what the first linear layer reads, or gives where that is unknown."""
+def _base(window: Window, training: Training, layers: list[str]) -> tuple[tuple[str, ...], float, float]:
+    """What tells variation, and the variation and the RMS of what the first linear layer reads.
+
+    Where nobody knows what it reads, what it gives counts in its place.
+    """
+    ranges = ("range", "std") if any(row.get("range") for row in window.rows) else ("std",)
     if training.first_inputs:
         rms = training.first_inputs[0].rms
-        ranges = any("range" in row for row in window.rows)
-        return (SPAN if ranges else 1.0) * rms, rms
+        return ranges, (SPAN if "range" in ranges else 1.0) * rms, rms
     for i, layer in enumerate(layers):
         facts = training.of(layer)
         if facts is not None and not facts.weighted:
             continue
         source = layers[i - 1] if i else layer
-        variation = middle(v for _, v in window.held(source, "range", "std"))
+        # In batches of one row nothing differs from row to row: what differs in a row has to do.
+        figures = ranges if middle(v for _, v in window.held(source, "range")) > 0 else ("std",)
+        variation = middle(v for _, v in window.held(source, *figures))
         rms = middle(v for _, v in window.held(source, "rms"))
         first = training.first.get(source, {})
         # What it was at the start: a layer that blows up with the others would hide them.
-        return variation or 1.0, float(first.get("rms") or rms) or 1.0
-    return 0.0, 0.0
+        return figures, variation or 1.0, float(first.get("rms") or rms) or 1.0
+    return ranges, 0.0, 0.0
 
 
-def _comes_back(window: Window, after: list[str], base: float) -> bool:
-    return any(
-        middle(v for _, v in window.held(layer, "range", "std")) >= BROUGHT_BACK * base for layer in after
-    )
+def _comes_back(window: Window, after: list[str], figures: tuple[str, ...], base: float) -> bool:
+    return any(middle(v for _, v in window.held(layer, *figures)) >= BROUGHT_BACK * base for layer in after)
 
 
 def _calms_down(window: Window, after: list[str], base: float) -> bool:
@@ -194,13 +212,20 @@ def _and_others(count: int) -> str:
     return "" if count < 2 else f"; so it is in {count - 1} other layer{'s' if count > 2 else ''}"
 
 
-def _vanishing(layer: str, before: str | None, window: Window, base: float, training: Training) -> Finding:
-    series = window.held(layer, "range", "std")
+def _vanishing(
+    layer: str,
+    before: str | None,
+    window: Window,
+    figures: tuple[str, ...],
+    base: float,
+    training: Training,
+) -> Finding:
+    series = window.held(layer, *figures)
     now = middle(v for _, v in series)
-    since = first_since([(s, _ratio(base, v)) for s, v in window.series(layer, "range", "std")], LOST.alarm)
+    since = first_since([(s, _ratio(base, v)) for s, v in window.series(layer, *figures)], LOST.alarm)
     step = ""
     if before is not None:
-        previous = middle(v for _, v in window.held(before, "range", "std"))
+        previous = middle(v for _, v in window.held(before, *figures))
         step = f"; '{before}' before it still gave {previous:.1e}" if previous else ""
     return Finding(
         layer,

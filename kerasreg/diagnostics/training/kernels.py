@@ -48,7 +48,8 @@ def kernel_rows(model: keras.Model) -> tuple[KernelFigures, ...]:
                 distinct_units=distinct_units(signature, bias),
                 input_rms=1.0,
                 input_variation=1.0,
-                predicted_rms=math.nan,
+                # For an input of RMS 1, as in `kr.check`.
+                predicted_rms=math.sqrt(facts.fan_in) * float(values.std()),
                 output_rms=1.0,
                 output_variation=1.0,
                 dead=None,
@@ -120,6 +121,9 @@ def _kernels(model: keras.Model) -> Iterator[tuple[str, Kernel]]:
     for layer, path in layer_paths(model).items():
         for kernel in kernels_of(layer) if layer.built else ():
             variable = kernel.variable
+            # What comes back from the step before is no part of the way from the input to the loss.
+            if kernel.attribute == "recurrent_kernel":
+                continue
             new = isinstance(variable, keras.Variable) and variable.trainable and id(variable) not in seen
             if new and math.prod(variable.shape) <= LARGEST:
                 seen.add(id(variable))

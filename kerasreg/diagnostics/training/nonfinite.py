@@ -143,8 +143,8 @@ def _hidden(window: Window, training: Training) -> Finding:
         layer,
         "non-finite",
         "error",
-        f"{training.called(layer)}: its weights are NaN or infinite at step {window.steps[-1]}; a rectifier makes 0 "
-        "of what comes out, so that the outputs do not show it.",
+        f"{training.called(layer)}: its weights are NaN or infinite at step {window.steps[-1]}; a rectifier "
+        "makes 0 of what comes out, so that the outputs do not show it.",
         "Look for NaN in the data and the targets; load or initialise the weights anew.",
         window.steps[0],
     )

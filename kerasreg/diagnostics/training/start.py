@@ -52,11 +52,17 @@ def with_signal(training: Training) -> list[KernelFigures]:
         read = training.first[order[place - 1]] if place else {}
         first = training.first_inputs[0] if training.first_inputs else None
         input_rms = float(read.get("rms", first.rms if first else 1.0))
+        variation = _variation(read, input_rms)
+        if found and found[-1].layer == kernel.layer:
+            # The second kernel of a separable convolution reads what the first one gives, which nobody sees.
+            input_rms = variation = found[-1].predicted_rms * found[-1].input_rms
+        if kernel.kind == "embedding":
+            input_rms = variation = 1.0
         found.append(
             replace(
                 kernel,
                 input_rms=input_rms,
-                input_variation=_variation(read, input_rms),
+                input_variation=variation,
                 output_rms=float(own.get("rms", 1.0)),
                 output_variation=_variation(own, 1.0),
             )
@@ -74,5 +80,6 @@ def _row_of(path: str, order: list[str]) -> int | None:
 
 
 def _variation(row: object, otherwise: float) -> float:
-    value = row.get("range", row.get("std", otherwise))
+    # In a batch of one row nothing differs from row to row.
+    value = row.get("range") or row.get("std", otherwise)
     return float(value) if math.isfinite(value) else otherwise
