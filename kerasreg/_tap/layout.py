@@ -41,7 +41,8 @@ def lay(name: str, figures: Mapping[str, Any], channels: int | None) -> tuple[Ro
     # Said, not asked of the tensors: a graph may not know the shape of what it counts.
     lengths = dict.fromkeys(PER_CHANNEL, channels)
     lengths |= {"silent": silence.words(channels), "histogram": BINS}
-    fields = [(field, 0) for field in single] + [(field, lengths[field]) for field in vectors]
+    fields = [(field, 0) for field in single]
+    fields += [(field, lengths.get(field) or figures[field].shape[0]) for field in vectors]
     parts = [ops.stack([figures[field] for field in single]), *(figures[field] for field in vectors)]
     return RowLayout(name, tuple(fields), channels), ops.concatenate(parts)
 
