@@ -122,14 +122,47 @@ SAMPLES = {
         "fill_value": 0.5,
         "dtype": "float16",
         "exact": True,
+        "interpolation": "bicubic",
         "bounding_box_format": "rel_xywh",
         "min_visible": 0.3,
         "mask_fill_value": 255.0,
+        "index_key": "number",
+        "epoch_key": "pass",
     },
     "augment.MixUp": {"alpha": 0.3, "num_classes": 5, "probability": 0.3, "name": "blend"},
     "augment.CutMix": {"alpha": 0.5, "num_classes": 5, "probability": 0.3, "name": "paste"},
+    "augment.RandomCrop": {
+        "size": (3, 2),
+        "padding": (0, 1),
+        "probability": 0.3,
+        "name": "window",
+        "pad_if_needed": True,
+    },
+    "augment.RandomResizedCrop": {
+        "size": (3, 2),
+        "area": (0.2, 0.8),
+        "ratio": (0.5, 1.5),
+        "probability": 0.3,
+        "name": "part",
+    },
+    "augment.RandomPerspective": {"distortion": 0.3, "probability": 0.3, "name": "side"},
+    "augment.RandomChoice": {"transforms": [], "weights": [0.25, 0.75], "probability": 0.3, "name": "one"},
+    "augment.RandAugment": {
+        "n": 3,
+        "magnitude": 12.5,
+        "operations": ["Rotate", "Equalize"],
+        "probability": 0.3,
+        "name": "policy",
+    },
+    "augment.TrivialAugment": {
+        "wide": False,
+        "operations": ["Rotate", "Equalize"],
+        "probability": 0.3,
+        "name": "policy",
+    },
+    "augment.Augmentation": {"pipeline": None, "name": "augmentation", "trainable": False},
     "augment.RandomFlip": {"mode": "vertical", "probability": 0.3, "name": "flip"},
-    "augment.RandomRotation": {"degrees": (-10, 20), "probability": 0.3, "name": "turn"},
+    "augment.RandomRotation": {"degrees": (-100, 190), "probability": 0.3, "name": "turn", "step": 45.0},
     "augment.RandomZoom": {
         "factor": (-0.1, 0.2),
         "width_factor": (0.1, 0.3),
@@ -141,6 +174,7 @@ SAMPLES = {
         "width_factor": (0.1, 0.3),
         "probability": 0.3,
         "name": "move",
+        "whole_pixels": True,
     },
     "augment.RandomBrightness": {"factor": (-0.1, 0.2), "probability": 0.3, "name": "light"},
     "augment.RandomContrast": {"factor": (0.5, 1.2), "probability": 0.3, "name": "contrast"},
@@ -221,7 +255,9 @@ def required(cls):
 
 def sample_arguments(label):
     arguments = dict(SAMPLES.get(label, {}))
-    if label == "augment.Pipeline":
+    if label == "augment.Augmentation":
+        arguments["pipeline"] = kr.augment.Pipeline([kr.augment.RandomFlip()], seed=3)
+    if label in ("augment.Pipeline", "augment.RandomChoice"):
         arguments["transforms"] = [kr.augment.RandomFlip(name="mirror"), kr.augment.RandomRotation(5)]
     if label == "layers.ConcreteDropout":
         arguments["layer"] = keras.layers.Dense(5, name="dense")

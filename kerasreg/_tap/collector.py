@@ -62,6 +62,11 @@ class Collector:
         self._look(layer, outputs, None if moving is None or inputs is None else (inputs, moving))
         return outputs
 
+    def look_at_data(self, data: Any) -> None:
+        """Look at what the step is given."""
+        for name, figures in self._inputs.given(data) if self._inputs is not None else ():
+            self._keep(name, figures, None)
+
     @property
     def rows(self) -> tuple[RowLayout, ...]:
         """The layers seen, in the order of their calls; a layer's second call is `path:2`."""

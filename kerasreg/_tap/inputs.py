@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,29 +42,27 @@ class StepInputs:
 
 
 class InputWatch:
-    """Notes down, while a step is traced, what a model is called with.
+    """Notes down, while a step is traced, what it is given and what the model's first layers make of that.
 
     Args:
-        model: The model in training.
         paths: The layers, each with the path that names it.
     """
 
-    def __init__(self, model: keras.Model, paths: Mapping[keras.layers.Layer, str]):
-        self._model, self._paths = model, paths
-        self._leaves: list[Any] | None = None
-        self._told: set[int] = set()
+    def __init__(self, paths: Mapping[keras.layers.Layer, str]):
+        self._paths = paths
+        self._leaves: list[Any] = []
         self._first = True
 
+    def given(self, data: Any) -> list[tuple[str, dict[str, Any]]]:
+        """Rows, as name and figures, for the inputs in what a `train_step` is called with."""
+        # A user's own step may take data of any form.
+        with suppress(ValueError):
+            self._leaves = keras.tree.flatten(keras.utils.unpack_x_y_sample_weight(data)[0])
+        return [(f"{_MARK}given {i}", _figures(leaf)) for i, leaf in enumerate(self._leaves) if _counts(leaf)]
+
     def look(self, layer: keras.layers.Layer, inputs: Any) -> list[tuple[str, dict[str, Any]]]:
-        """Rows, as name and figures, for a layer that is about to be called."""
-        if layer is self._model:
-            if self._leaves is not None:
-                return []
-            self._leaves = keras.tree.flatten(inputs)
-            return [
-                (f"{_MARK}given {i}", _figures(leaf)) for i, leaf in enumerate(self._leaves) if _counts(leaf)
-            ]
-        if self._leaves is None or layer not in self._paths:
+        """Rows for a layer that is about to be called."""
+        if layer not in self._paths:
             return []
         if not any(kernel.kind != "embedding" for kernel in kernels_of(layer)) or not _counts(inputs):
             return []
@@ -106,6 +105,9 @@ def _moments(figures: Mapping[str, Any]) -> Moments:
 def _counts(values: Any) -> bool:
     """Whether a tensor holds numbers of a scale: floats, or bytes of more than two axes, which are images."""
     if not ops.is_tensor(values) or not values.shape or not isinstance(values.shape[-1], int):
+        return False
+    # Sparse and ragged tensors have no rows of equal length to average.
+    if hasattr(values, "indices") or hasattr(values, "row_splits"):
         return False
     dtype = keras.backend.standardize_dtype(values.dtype)
     return keras.backend.is_float_dtype(dtype) or (dtype == "uint8" and len(values.shape) > 2)

@@ -145,7 +145,9 @@ class Tap:
         gradients, every_path = self._gradients, layer_paths(model)
 
         def observed(*args: Any) -> Any:
-            collector = Collector(paths, looks, InputWatch(model, every_path))
+            collector = Collector(paths, looks, InputWatch(every_path))
+            # JAX's steps come with a state before the data.
+            collector.look_at_data(args[-1])
             watcher = StepWatcher() if gradients else None
             with ExitStack() as stack:
                 stack.enter_context(carried(collector))

@@ -9,6 +9,7 @@ from kerasreg.augment.color import (
     RandomSaturation,
 )
 from kerasreg.augment.color_jitter import ColorJitter
+from kerasreg.augment.crop import RandomCrop
 from kerasreg.augment.erasing import RandomErasing
 from kerasreg.augment.geometry import (
     GeometricTransform,
@@ -20,17 +21,24 @@ from kerasreg.augment.geometry import (
 )
 from kerasreg.augment.histogram import RandomAutoContrast, RandomEqualize
 from kerasreg.augment.hue import RandomHue
+from kerasreg.augment.indices import indices
+from kerasreg.augment.layer import Augmentation
 from kerasreg.augment.mix import CutMix, MixTransform, MixUp
 from kerasreg.augment.noise import RandomGaussianNoise
+from kerasreg.augment.perspective import RandomPerspective
 from kerasreg.augment.pipeline import Pipeline
 from kerasreg.augment.pixels import PixelTransform
 from kerasreg.augment.plan import Plan
+from kerasreg.augment.rand_augment import RandAugment, TrivialAugment
+from kerasreg.augment.random_choice import RandomChoice
 from kerasreg.augment.rescale import Rescale
+from kerasreg.augment.resized_crop import RandomResizedCrop
 from kerasreg.augment.stencils import RandomGaussianBlur, RandomSharpness
 from kerasreg.augment.tables import RandomPosterize, RandomSolarize
 from kerasreg.augment.transform import Transform
 
 __all__ = [
+    "Augmentation",
     "ColorJitter",
     "ColorTransform",
     "CutMix",
@@ -40,9 +48,12 @@ __all__ = [
     "Pipeline",
     "PixelTransform",
     "Plan",
+    "RandAugment",
     "RandomAutoContrast",
     "RandomBrightness",
+    "RandomChoice",
     "RandomContrast",
+    "RandomCrop",
     "RandomEqualize",
     "RandomErasing",
     "RandomFlip",
@@ -51,7 +62,9 @@ __all__ = [
     "RandomGrayscale",
     "RandomHue",
     "RandomInvert",
+    "RandomPerspective",
     "RandomPosterize",
+    "RandomResizedCrop",
     "RandomRotation",
     "RandomSaturation",
     "RandomSharpness",
@@ -61,4 +74,6 @@ __all__ = [
     "RandomZoom",
     "Rescale",
     "Transform",
+    "TrivialAugment",
+    "indices",
 ]

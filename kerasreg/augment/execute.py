@@ -8,14 +8,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from kerasreg.augment import color
-from kerasreg.augment.color import ColorMap
+from kerasreg.augment import choice, color
+from kerasreg.augment.color import ColorMap, mean_color
 from kerasreg.augment.mix import mix_pixels
 from kerasreg.augment.pixels import Found, Pass, gated
-from kerasreg.augment.plan import AFFINE, Placed, Plan, Segment
+from kerasreg.augment.placed import Placed
+from kerasreg.augment.plan import AFFINE, CHOICE, Plan, Segment
 from kerasreg.augment.transform import Size
 from kerasreg.augment.units import Units
-from kerasreg.augment.warp import move, sizes, warp
+from kerasreg.augment.warp import move, samples_needed, sizes, supersampled, warp
 
 Parameters = dict[str, tf.Tensor]
 Pixels = Any
@@ -41,33 +42,43 @@ def execute(
         pairs: By the name of each transform that mixes images, which with which: from `Placed.pairs`.
 
     Returns:
-        A batch of the same shape, in the plan's dtype.
+        A batch of the size that the plan's transforms leave, in the plan's dtype.
     """
     for segment in plan.segments:
         if segment.kind == "mix":
             images = compiled(partial(render_mix, segment, plan))(images, pairs[segment.steps[0].name])
             continue
         parameters = compiled(partial(find_parameters, segment, plan))(images, uniform)
-        for part in parts(segment, plan, parameters):
+        first, *then = parts(segment, plan, parameters)
+        if plan.smooths(segment):
+            images = run_either(first, images, parameters, compiled)
+        else:
+            images = compiled(first)(images, parameters)
+        for part in then:
             images = compiled(part)(images, parameters)
     return images
 
 
 def find_parameters(segment: Segment, plan: Plan, images: tf.Tensor, uniform: tf.Tensor) -> Parameters:
     """The few numbers per image that say what a step does to it."""
+    if segment.kind == CHOICE:
+        return choice.find_work(segment.rounds, uniform)
     if segment.kind != AFFINE:
         return pixel_parameters(segment, images, uniform)
     height, width, _ = sizes(images)
     found: Parameters = {}
     if segment.geometry:
         found["matrices"] = chain_matrix(segment.geometry, uniform, height, width)
+        if plan.smooths(segment):
+            out = size_after(segment.geometry, (height, width))
+            found["samples"] = samples_needed(found["matrices"], out, segment.projective)
     if segment.color:
         mean = mean_color(images) if segment.uses_mean else tf.zeros([tf.shape(images)[0], images.shape[3]])
         before = len(segment.colors_before_fill)
         first = chain_map(segment.color[:before], uniform, mean)
         then = chain_map(segment.color[before:], uniform, color.apply_map_to_vector(first, mean))
         found["gain"], found["bias"] = color.compose(first, then)
-        if segment.resamples and plan.fill_mode == "constant":
+        if segment.fills and plan.fill_mode == "constant":
             # Maps before the warp see the image alone, maps after it also the fill:
             # then(first.M x + first.b s + fill (1 - s)), where the pixels x and their share s are 0 outside.
             fill = segment.fill_units.carried(plan.fill_value)
@@ -98,6 +109,8 @@ def parts(
             # In one function with it, XLA reads the image anew for every channel that is mixed from three.
             return [partial(render_places, segment, plan), partial(render_colors, segment, plan)]
         return [partial(render, segment, plan)]
+    if segment.kind == CHOICE:
+        return [partial(render_choice, segment, plan)]
     passes = segment.steps[0].transform.passes()
     if len(segment.steps) > 1 or len(passes) == 1:
         return [partial(render_pixels, segment, plan, None, True)]
@@ -119,33 +132,66 @@ def render_pixels(
     return tf.ensure_shape(pixels, images.shape)
 
 
-def render(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+def render_choice(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+    """The pixels after the rounds of a policy."""
+    units = segment.steps[0].units
+    pixels = choice.carry_out(segment.rounds, _clipped(tf.cast(images, tf.float32), units), parameters)
+    return tf.ensure_shape(_left(pixels, segment, plan), images.shape)
+
+
+def run_either(
+    part: Callable[..., Pixels], images: tf.Tensor, parameters: Parameters, compiled: Compile
+) -> Pixels:
+    """A function of pixels, supersampled if any image of the batch shrinks so far that it needs it."""
+    plain, smooth = compiled(part), compiled(partial(part, smooth=True))
+    # Outside of what is compiled, so that only the one that runs is compiled, and the plain one pays nothing.
+    return tf.cond(
+        tf.reduce_any(parameters["samples"] > 1),
+        lambda: smooth(images, parameters),
+        lambda: plain(images, parameters),
+    )
+
+
+def render(
+    segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters, smooth: bool = False
+) -> tf.Tensor:
     """The pixels after a step of a warp and a colour map."""
-    return render_colors(segment, plan, render_places(segment, plan, images, parameters), parameters)
+    return render_colors(segment, plan, render_places(segment, plan, images, parameters, smooth), parameters)
 
 
-def render_places(segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters) -> Pixels:
-    """The pixels after the warp of a step, and with a constant fill how much of each is inside, else None."""
+def render_places(
+    segment: Segment, plan: Plan, images: tf.Tensor, parameters: Parameters, smooth: bool = False
+) -> Pixels:
+    """The pixels after the warp of a step, and with a constant fill how much of each is inside.
+
+    With `smooth` each is the mean of as many places as its image needs.
+    """
+    size = size_after(segment.geometry, sizes(images)[:2])
+    fill_mode = plan.fill_mode if segment.fills else None
     pixels, inside = images, None
     if segment.resamples:
-        pixels, inside = warp(images, parameters["matrices"], plan.fill_mode)
+        # Without a fill only the outer half of an edge pixel can be outside, and is that pixel.
+        how = {"size": size, "projective": segment.projective, "interpolation": plan.interpolation}
+        read = partial(supersampled, samples=parameters["samples"]) if smooth else warp
+        pixels, inside = read(images, parameters["matrices"], fill_mode=fill_mode or "nearest", **how)
     elif segment.geometry:
-        pixels = move(images, parameters["matrices"])
-    shape = tf.shape(images)
-    pixels = tf.ensure_shape(tf.reshape(pixels, shape), images.shape)
-    return pixels, None if inside is None else tf.reshape(inside, [*tf.unstack(shape[:3]), 1])
+        pixels, inside = move(images, parameters["matrices"], fill_mode, size)
+    count = tf.shape(images)[0]
+    pixels = tf.reshape(pixels, [count, *size, images.shape[3]])
+    pixels = tf.ensure_shape(pixels, [images.shape[0], *pixels.shape[1:]])
+    return (pixels,) if inside is None else (pixels, tf.reshape(inside, [count, *size, 1]))
 
 
 def render_colors(segment: Segment, plan: Plan, moved: Pixels, parameters: Parameters) -> tf.Tensor:
     """The pixels after the colour map of a step, and after a constant fill."""
-    pixels, inside = moved
+    pixels, *inside = moved
     if segment.color:
         gain, bias = parameters["gain"], parameters["bias"]
         pixels = color.apply_map((gain, bias), tf.cast(pixels, tf.float32))
-        if inside is not None:
-            pixels += inside * parameters["by_share"][:, None, None]
-    elif inside is not None:
-        pixels += segment.fill_units.carried(plan.fill_value) * (1 - inside)
+        if inside:
+            pixels += inside[0] * parameters["by_share"][:, None, None]
+    elif inside:
+        pixels = tf.cast(pixels, tf.float32) + segment.fill_units.carried(plan.fill_value) * (1 - inside[0])
     return _left(pixels, segment, plan)
 
 
@@ -184,17 +230,6 @@ def chain_map(steps: list[Placed], uniform: tf.Tensor, mean: tf.Tensor) -> Color
     return chain
 
 
-def mean_color(images: tf.Tensor) -> tf.Tensor:
-    """The mean of each channel over an image's pixels, float32 of shape `(images, channels)`."""
-    # Columns first: a sum over rows of pixels and channels side by side is the one that vectorises, as a
-    # product it is twice as fast as a sum, and two short sums in float32 lose less than one long one.
-    height, width, channels = tf.unstack(tf.shape(images)[1:])
-    rows = tf.reshape(tf.cast(images, tf.float32), [-1, height, width * channels])
-    sums = tf.linalg.matvec(rows, tf.ones([height]), transpose_a=True)
-    sums = tf.reshape(sums, [-1, width, images.shape[3]])
-    return tf.reduce_mean(sums, axis=1) / tf.cast(height, tf.float32)
-
-
 def _entering(images: tf.Tensor, segment: Segment) -> tf.Tensor:
     """The pixels that a transform of pixels is given: float32, and for a table inside the range."""
     pixels = tf.cast(images, tf.float32)
@@ -204,7 +239,7 @@ def _entering(images: tf.Tensor, segment: Segment) -> tf.Tensor:
 def _left(pixels: tf.Tensor, segment: Segment, plan: Plan) -> tf.Tensor:
     """What a step leaves: clipped at the end or after every transform, and at the end in the plan's dtype."""
     last = segment is plan.segments[-1]
-    if segment.leaves_range if plan.exact else last and plan.clips:
+    if plan.leaves_range(segment) if plan.exact else last and plan.clips:
         pixels = _clipped(pixels, segment.steps[-1].units_after)
     if not last:
         return pixels

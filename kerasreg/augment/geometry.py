@@ -1,72 +1,39 @@
-"""Transforms that move pixels: each is a 3x3 matrix from output to input coordinates.
-
-Coordinates are in pixels, `x` to the right and `y` down, measured from the image's centre
-`((width - 1) / 2, (height - 1) / 2)`. A matrix takes an output pixel to the place in the input
-where its value is read, so that a chain "first A, then B" is the product `A @ B`.
-"""
+"""Transforms that move pixels at an unchanged size: each is a matrix, see `kerasreg.augment.matrices`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from kerasreg._core import arguments
 from kerasreg._core.registry import register
-from kerasreg.augment.transform import Range, Transform, between
-
-
-def matrix(rows: Sequence[Sequence[tf.Tensor | float]]) -> tf.Tensor:
-    """A batch of 3x3 matrices from the two upper rows of entries; entries may be `(images,)` or numbers.
-
-    >>> matrix([[1.0, 0.0, tf.constant([5.0, 7.0])], [0.0, 1.0, 0.0]]).shape.as_list()
-    [2, 3, 3]
-    """
-    entries = [entry for row in rows for entry in row]
-    like = next(entry for entry in entries if isinstance(entry, tf.Tensor))
-    columns = [tf.zeros_like(like) + entry for entry in [*entries, 0.0, 0.0, 1.0]]
-    return tf.reshape(tf.stack(columns, axis=-1), [-1, 3, 3])
-
-
-def flip_matrix(horizontal: tf.Tensor, vertical: tf.Tensor) -> tf.Tensor:
-    """Mirror left-right and upside down, where the bool tensors say so."""
-    x = tf.where(horizontal, -1.0, 1.0)
-    y = tf.where(vertical, -1.0, 1.0)
-    return matrix([[x, 0.0, 0.0], [0.0, y, 0.0]])
-
-
-def rotation_matrix(degrees: tf.Tensor) -> tf.Tensor:
-    """Turn the image counter-clockwise about its centre."""
-    angle = degrees * (math.pi / 180)
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    return matrix([[cos, -sin, 0.0], [sin, cos, 0.0]])
-
-
-def scale_matrix(width: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
-    """Make what the image shows `width` times as wide and `height` times as high."""
-    return matrix([[1.0 / width, 0.0, 0.0], [0.0, 1.0 / height, 0.0]])
-
-
-def translation_matrix(right: tf.Tensor, down: tf.Tensor) -> tf.Tensor:
-    """Move the image by so many pixels."""
-    return matrix([[1.0, 0.0, -right], [0.0, 1.0, -down]])
-
-
-def shear_matrix(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Slant the image: a pixel one below the centre moves `x` to the right, one right of it `y` down."""
-    det = 1.0 - x * y
-    return matrix([[1.0 / det, -x / det, 0.0], [-y / det, 1.0 / det, 0.0]])
+from kerasreg.augment.matrices import (
+    flip_matrix,
+    quarter_turn_matrix,
+    rotation_matrix,
+    scale_matrix,
+    shear_matrix,
+    translation_matrix,
+)
+from kerasreg.augment.transform import Range, Transform, between, whole_between
 
 
 class GeometricTransform(Transform):
-    """A transform that moves pixels; a subclass writes `matrix`."""
+    """A transform that moves pixels; a subclass writes `matrix`, and `size_after` where the size changes."""
 
     invertible = True
 
-    moves_whole_pixels: ClassVar[bool] = False
-    """True where every output pixel is one input pixel, so that nothing is interpolated or filled."""
+    moves_whole_pixels: bool = False
+    """True where whole pixels are taken to whole pixels, so that nothing is interpolated."""
+
+    fills: bool = True
+    """True where what stands outside the image can come into sight."""
+
+    projective: ClassVar[bool] = False
+    """True where the matrix has another last row than `(0, 0, 1)`."""
 
     def matrix(self, uniform: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
         """The output-to-input matrix of each image, float32 of shape `(images, 3, 3)`.
@@ -78,10 +45,21 @@ class GeometricTransform(Transform):
         """
         raise NotImplementedError(f"{type(self).__name__} must write `matrix`")
 
+    def idle_matrix(self, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+        """The matrix of an image that is left alone, float32 of shape `(3, 3)`: the identity, at one size."""
+        return tf.eye(3)
+
+    def shrinks(self) -> float:
+        """How many pixels of the input can at most lie side by side in one of the output; inf if unknown.
+
+        A bound of the matrix's spectral norm: the product of a chain's bounds that of the chain.
+        """
+        return math.inf
+
     def gated_matrix(self, uniform: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-        """`matrix` for the images that are changed, the identity for the others."""
+        """`matrix` for the images that are changed, `idle_matrix` for the others."""
         moved = self.matrix(uniform[:, 1:], height, width)
-        return tf.where(self.fires(uniform)[:, None, None], moved, tf.eye(3))
+        return tf.where(self.fires(uniform)[:, None, None], moved, self.idle_matrix(height, width))
 
 
 @register
@@ -103,6 +81,7 @@ class RandomFlip(GeometricTransform):
     """
 
     moves_whole_pixels = True
+    fills = False
     magnitudes = 2
 
     def __init__(self, mode: str = "horizontal", probability: float = 0.5, name: str | None = None) -> None:
@@ -122,6 +101,10 @@ class RandomFlip(GeometricTransform):
             vertical=never if self.mode == "horizontal" else happens[:, 1],
         )
 
+    def shrinks(self) -> float:
+        """See `GeometricTransform.shrinks`."""
+        return 1.0
+
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`."""
         return {"mode": self.mode, **super().get_config()}
@@ -131,27 +114,67 @@ class RandomFlip(GeometricTransform):
 class RandomRotation(GeometricTransform):
     """Turns images about their centre by an angle drawn uniformly.
 
+    With a `step` the angle is one of its multiples in the range, each as likely as the next:
+    `RandomRotation((0, 270), step=90)` draws one of the four quarter turns. Quarter turns are exact, and
+    interpolate nothing: they take whole pixels to whole pixels. The size stays, so that an image that is
+    no square shows a fill at a quarter turn; where its sides are one even and one odd, so that no pixel
+    would come to lie on a pixel, it is turned about a point half a pixel from its centre.
+
     Args:
         degrees: The angle; `x` means `(-x, x)`. Positive is counter-clockwise.
         probability: How often an image is turned at all, a number in [0, 1].
         name: See `Pipeline`.
+        step: What the angle is a whole multiple of, in degrees above 0; by default any angle is drawn.
+
+    Raises:
+        ValueError: An argument outside what is stated here, or no multiple of `step` in `degrees`.
 
     Example:
+        >>> from kerasreg.augment import Pipeline, RandomRotation
         >>> RandomRotation(15)
         RandomRotation(degrees=(-15.0, 15.0))
+        >>> pipeline = Pipeline([RandomRotation((90, 90), step=90)])
+        >>> pipeline(tf.constant([[[1], [2]], [[3], [4]]], tf.uint8))[..., 0].numpy().tolist()
+        [[2.0, 4.0], [1.0, 3.0]]
     """
 
-    def __init__(self, degrees: Range, probability: float = 1.0, name: str | None = None) -> None:
+    def __init__(
+        self,
+        degrees: Range,
+        probability: float = 1.0,
+        name: str | None = None,
+        step: float | None = None,
+    ) -> None:
         super().__init__(probability, name)
         self.degrees = arguments.interval(self._owner, "degrees", degrees)
+        self.step = step
+        if step is not None:
+            self.step = arguments.number(self._owner, "step", step, 0, open_low=True)
+            # A millionth of a step, so that 0.3 holds three times 0.1.
+            self._first = math.ceil(self.degrees[0] / self.step - 1e-6)
+            self._last = math.floor(self.degrees[1] / self.step + 1e-6)
+            if self._first > self._last:
+                raise arguments.refusal(
+                    self._owner, "step", f"such that one of its multiples is in degrees={self.degrees}", step
+                )
+        self.moves_whole_pixels = self.step is not None and self.step % 90 == 0
 
     def matrix(self, uniform: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
         """See `GeometricTransform.matrix`."""
-        return rotation_matrix(between(*self.degrees, uniform[:, 0]))
+        if self.step is None:
+            return rotation_matrix(between(*self.degrees, uniform[:, 0]))
+        multiple = whole_between(self._first, self._last, uniform[:, 0])
+        if self.moves_whole_pixels:
+            return quarter_turn_matrix(multiple * (self.step / 90), height, width)
+        return rotation_matrix(multiple * self.step)
+
+    def shrinks(self) -> float:
+        """See `GeometricTransform.shrinks`."""
+        return 1.0
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`."""
-        return {"degrees": list(self.degrees), **super().get_config()}
+        return {"degrees": list(self.degrees), "step": self.step, **super().get_config()}
 
 
 @register
@@ -197,6 +220,10 @@ class RandomZoom(GeometricTransform):
             return scale_matrix(rows, rows)
         return scale_matrix(1.0 + between(*self.width_factor, uniform[:, 1]), rows)
 
+    def shrinks(self) -> float:
+        """See `GeometricTransform.shrinks`."""
+        return 1 / (1 + min(self.factor[0], (self.width_factor or self.factor)[0]))
+
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`."""
         width = None if self.width_factor is None else list(self.width_factor)
@@ -213,6 +240,7 @@ class RandomTranslation(GeometricTransform):
             the range of `height_factor`.
         probability: How often an image is moved at all, a number in [0, 1].
         name: See `Pipeline`.
+        whole_pixels: Whether the distances are rounded to whole pixels, so that nothing is interpolated.
 
     Example:
         >>> RandomTranslation(0.1)
@@ -227,25 +255,34 @@ class RandomTranslation(GeometricTransform):
         width_factor: Range | None = None,
         probability: float = 1.0,
         name: str | None = None,
+        whole_pixels: bool = False,
     ) -> None:
         super().__init__(probability, name)
         self.height_factor = arguments.interval(self._owner, "height_factor", height_factor)
         self.width_factor = self.height_factor
         if width_factor is not None:
             self.width_factor = arguments.interval(self._owner, "width_factor", width_factor)
+        self.whole_pixels = arguments.flag(self._owner, "whole_pixels", whole_pixels)
+        self.moves_whole_pixels = self.whole_pixels
 
     def matrix(self, uniform: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
         """See `GeometricTransform.matrix`."""
-        return translation_matrix(
-            right=between(*self.width_factor, uniform[:, 1]) * width,
-            down=between(*self.height_factor, uniform[:, 0]) * height,
-        )
+        right = between(*self.width_factor, uniform[:, 1]) * width
+        down = between(*self.height_factor, uniform[:, 0]) * height
+        if self.whole_pixels:
+            right, down = tf.round(right), tf.round(down)
+        return translation_matrix(right, down)
+
+    def shrinks(self) -> float:
+        """See `GeometricTransform.shrinks`."""
+        return 1.0
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`."""
         return {
             "height_factor": list(self.height_factor),
             "width_factor": list(self.width_factor),
+            "whole_pixels": self.whole_pixels,
             **super().get_config(),
         }
 
@@ -284,6 +321,11 @@ class RandomShear(GeometricTransform):
     def matrix(self, uniform: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
         """See `GeometricTransform.matrix`."""
         return shear_matrix(between(*self.x_factor, uniform[:, 0]), between(*self.y_factor, uniform[:, 1]))
+
+    def shrinks(self) -> float:
+        """See `GeometricTransform.shrinks`."""
+        x, y = (max(map(abs, factor)) for factor in (self.x_factor, self.y_factor))
+        return max(float(np.linalg.norm([[1, x], [s * y, 1]], 2) / (1 - s * x * y)) for s in (-1, 1))
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`."""

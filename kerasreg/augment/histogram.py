@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from kerasreg._core.registry import register
@@ -33,7 +35,16 @@ def equalizing_tables(counts: tf.Tensor) -> tf.Tensor:
     step = (tf.reduce_sum(counts, axis=-1, keepdims=True) - last) // (LEVELS - 1)
     below = tf.cumsum(counts, axis=-1, exclusive=True)
     table = (step // 2 + below) // tf.maximum(step, 1)
-    return tf.where(step > 0, tf.minimum(table, LEVELS - 1), levels)
+    # Rising already: a sort is what XLA does not work out anew for every pixel that looks into the table.
+    return tf.sort(tf.where(step > 0, tf.minimum(table, LEVELS - 1), levels), axis=-1)
+
+
+def _over_pixels(reduce: Callable[..., tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+    """The smallest or largest value of each channel, `(images, channels)`."""
+    # Columns first, with the channels side by side: that vectorises.
+    height, width, channels = tf.unstack(tf.shape(images)[1:])
+    columns = reduce(tf.reshape(images, [-1, height, width * channels]), axis=1)
+    return reduce(tf.reshape(columns, [-1, width, images.shape[3]]), axis=1)
 
 
 @register
@@ -106,7 +117,7 @@ class RandomAutoContrast(PixelTransform):
     def measure(self, images: tf.Tensor, uniform: tf.Tensor, units: Units) -> Found:
         """See `PixelTransform.measure`."""
         low, _ = units.bounds
-        darkest, brightest = tf.reduce_min(images, axis=[1, 2]), tf.reduce_max(images, axis=[1, 2])
+        darkest, brightest = (_over_pixels(reduce, images) for reduce in (tf.reduce_min, tf.reduce_max))
         spread = brightest - darkest
         gain = tf.where(spread > 0, units.width / tf.where(spread > 0, spread, 1.0), 1.0)
         return {"gain": gain, "bias": tf.where(spread > 0, low - darkest * gain, 0.0)}

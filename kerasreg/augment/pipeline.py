@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from kerasreg._core import arguments
 from kerasreg._core.registry import register
-from kerasreg.augment import dispatch, draws, elements, stream, values
-from kerasreg.augment.execute import execute
+from kerasreg.augment import dispatch, draws, elements, preview, stream, values
+from kerasreg.augment.crop import whole_pair
+from kerasreg.augment.execute import execute, size_after
 from kerasreg.augment.plan import Plan, make_plan
+from kerasreg.augment.policy import unique_names
+from kerasreg.augment.taps import FILL_MODES, INTERPOLATIONS
 from kerasreg.augment.targets.follow import Targets
 from kerasreg.augment.targets.formats import BOX_FORMATS
 from kerasreg.augment.transform import Transform, readable_arguments
-from kerasreg.augment.warp import FILL_MODES, sizes
+from kerasreg.augment.warp import sizes
 
 Parts = dict[str, Any]
 """What a plan has to know of an element, by Keras' names."""
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from kerasreg.augment.layer import Augmentation
 
 
 @register
@@ -33,8 +42,11 @@ class Pipeline:
 
         out[p] = clip(C image[G_1 G_2 ... G_n p] + b),    C = C_m ... C_1,
 
-    reads each pixel once, bilinearly, and clips once, at the end, to `value_range`. A pipeline of
-    flips returns the very pixels of its input. What is no matrix has a step of its own between those of
+    reads each pixel once and clips once, at the end, to `value_range`. Where the `G_k` take whole pixels to
+    whole pixels (flips, quarter turns, crops, whole-pixel shifts), nothing is interpolated and the
+    result holds the very pixels of the input. `RandomCrop` and `RandomResizedCrop` change the size, and are
+    part of the same matrix: a pixel that a crop cuts off can be turned into sight again by what follows it.
+    What is no matrix has a step of its own between those of
     matrices: tables of values (`RandomPosterize`, `RandomSolarize`, `RandomEqualize`,
     `RandomAutoContrast`), which are given values clipped to the range, stencils (`RandomSharpness`,
     `RandomGaussianBlur`), noise and cut-outs (`RandomErasing`). `explain()` tells what was fused into
@@ -59,17 +71,30 @@ class Pipeline:
 
     Fills that repeat the image repeat no boxes and no points. Integer boxes and points become float32.
     `MixUp` and `CutMix` mix the labels; everything else passes through untouched, in its own dtype. Boxes
-    are looked at as floating images are: those of the first element must lie in their images.
+    are looked at when the pipeline is applied: those of the first element must lie in their images.
 
     Randomness: each number is a function of the seed, the epoch, the image's place in it, and the
     transform's name. The same seed gives the same images in every run, whatever the number of
     threads or the batch size; iterating the dataset again gives new ones; a transform that is added
     does not change what the others draw; saved dataset iterators resume where they were.
 
-    Values: floating images are looked at, to see that they lie in `value_range`. For a dataset that
-    reads its first element when the pipeline is applied, and so costs what that element costs (a
-    shuffle before it fills its buffer once more). uint8 images with the default range are not looked at,
-    nor are images inside a `tf.function`.
+    Shared data: the pass and the place in it are counted where the pipeline runs. Where it runs on a share
+    of the data - behind `shard`, in a tf.data service - shares would count alike, and a service would count
+    every iteration as the first. `index_key` and `epoch_key` name entries of the element's dict to take
+    instead, one for each image; `augment.indices` is a dataset that has them. With both, whoever augments an
+    example draws the same for it, and `repeat` behind them repeats images. In a tf.data service:
+
+    - `ShardingPolicy.DYNAMIC` and `FILE`: give both keys, and the workers together give the images of a run
+      without a service. Without the keys workers draw the same numbers for different images.
+    - `DATA`: counted places are right, as every worker counts the whole data and gives a share of it;
+      the epoch needs its key.
+    - `OFF`: every worker gives the whole data; with or without the keys, each image comes in the same form
+      from all.
+
+    Values: images are looked at, to see that they lie in `value_range`: those of every call, and of a
+    dataset the first element of each pass, as it comes by (there the error is TensorFlow's
+    `InvalidArgumentError`). uint8 images with the default range are not looked at, nor are images given to a
+    call inside a `tf.function`. Floating images that lie in [0, 1] are refused for a range like (0, 255).
 
     Compilation: XLA compiles for a batch size when it first sees it, about a second. A smaller batch
     at the end of an epoch is padded to the size of the others and cut back, so it needs no second one.
@@ -87,12 +112,20 @@ class Pipeline:
         exact: Whether to go one transform at a time and clip to the range after each, as a chain of
             separate operations does; nothing is rounded in between. It costs a resample for every warp
             and a pass for every colour, and draws the same numbers.
+        interpolation: How pixels are read between pixels: `"bilinear"`, `"nearest"` (which copies
+            values and makes no new ones) or `"bicubic"` (Keys' cubic with a = -1/2, as Pillow's; sharper, and
+            slower). Where an image shrinks to less than half along an axis, each pixel of the result is the
+            mean of as many places as it covers pixels, but with `"nearest"`.
         bounding_box_format: The format of bounding boxes, as Keras names it: `"xyxy"`, `"yxyx"`, `"xywh"`,
             `"center_xywh"`, `"center_yxhw"`, `"rel_xyxy"`, `"rel_yxyx"`, `"rel_xywh"` or
             `"rel_center_xywh"`. There is no default: boxes that a transform moves need it.
         min_visible: The least share of a moved box's area in the frame that keeps it, a number in [0, 1].
             One without any is always dropped.
         mask_fill_value: What a constant fill writes into masks.
+        index_key: For datasets of dicts, the key of each image's own number, or of a string of its own (a
+            file's name): int64 or string, one per image. By default images are counted.
+        epoch_key: The key of the number of the pass over the data, one per image; with `index_key` only. By
+            default passes are counted.
 
     Raises:
         ValueError: No transforms, something else among them, two of one name, or an argument or
@@ -123,9 +156,12 @@ class Pipeline:
         fill_value: float = 0.0,
         dtype: str = "float32",
         exact: bool = False,
+        interpolation: str = "bilinear",
         bounding_box_format: str | None = None,
         min_visible: float = 0.1,
         mask_fill_value: float = 0.0,
+        index_key: str | None = None,
+        epoch_key: str | None = None,
     ) -> None:
         self.transforms = _check_transforms(transforms)
         self.seed = None if seed is None else arguments.integer("Pipeline", "seed", seed)
@@ -134,11 +170,13 @@ class Pipeline:
         self.fill_value = values.check_fill_value(fill_value)
         self.dtype = values.check_dtype(dtype)
         self.exact = arguments.flag("Pipeline", "exact", exact)
+        self.interpolation = arguments.choice("Pipeline", "interpolation", interpolation, INTERPOLATIONS)
         self.bounding_box_format = bounding_box_format
         if bounding_box_format is not None:
             arguments.choice("Pipeline", "bounding_box_format", bounding_box_format, BOX_FORMATS)
         self.min_visible = arguments.number("Pipeline", "min_visible", min_visible, 0, 1)
         self.mask_fill_value = arguments.number("Pipeline", "mask_fill_value", mask_fill_value)
+        self.index_key, self.epoch_key = stream.check_key_names(index_key, epoch_key)
         self._plan = make_plan(
             self.transforms,
             unique_names(self.transforms),
@@ -147,18 +185,24 @@ class Pipeline:
             self.value_range,
             self.dtype,
             self.exact,
+            self.interpolation,
         )
         values.check_dtype_holds(self.dtype, self._plan.units.outer)
         self._targets = Targets(self._plan, self.bounding_box_format, self.min_visible, self.mask_fill_value)
         self._key = secrets.randbits(64) if self.seed is None else self.seed
-        self._lanes = draws.lane_words(
-            [step.name for step in self._plan.steps], [step.transform.lanes for step in self._plan.steps]
-        )
+        self._lanes = self._plan.lanes
         self._kernels: dict[Any, Any] = {}
+        self._keys = stream.Keys(self.index_key, self.epoch_key)
         with tf.init_scope(), tf.device("CPU:0"):
             self._calls = tf.Variable(0, dtype=tf.int64, trainable=False, name="calls")
 
-    def __call__(self, inputs: Any, draw: int | None = None) -> Any:
+    def __call__(
+        self,
+        inputs: Any,
+        draw: int | None = None,
+        num_parallel_calls: int | None = None,
+        deterministic: bool = True,
+    ) -> Any:
         """Augment a `tf.data.Dataset`, or images at once.
 
         Args:
@@ -166,6 +210,10 @@ class Pipeline:
                 element with images in it, as tensors or arrays.
             draw: For images, which draw to take: the same number gives the same result. By default
                 each call takes the next, from 0, also inside a `tf.function`.
+            num_parallel_calls: For a dataset, how many elements are augmented at a time; by default tf.data
+                decides. It changes no image.
+            deterministic: For a dataset, whether elements keep their order. If not, what is ready first comes
+                first; the images are the same.
 
         Returns:
             A dataset of the same structure and cardinality; or the element with new images.
@@ -173,7 +221,7 @@ class Pipeline:
         if isinstance(inputs, tf.data.Dataset):
             if draw is not None:
                 raise arguments.refusal("Pipeline", "draw", "None for a dataset", draw)
-            return self._apply(inputs)
+            return self._apply(inputs, *stream.check_calls(num_parallel_calls, deterministic))
         parts = self._targets.split(inputs)
         images = parts[elements.KEY]
         self._check(inputs, tf.TensorSpec(images.shape, images.dtype), parts)
@@ -184,11 +232,86 @@ class Pipeline:
         else:
             draw = draw if tf.is_tensor(draw) else arguments.integer("Pipeline", "draw", draw, 0)
         epoch = draws.call_epoch(tf.cast(draw, tf.int64))
-        return elements.joined(inputs, self._augment(parts, epoch, tf.constant(0, tf.int64)))
+        return elements.joined(inputs, self.augmented(parts, epoch, stream.count_up(images)))
 
-    def explain(self) -> Plan:
-        """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it."""
-        return self._plan
+    def explain(self, image_size: tuple[int, int] | None = None) -> Plan:
+        """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it.
+
+        Args:
+            image_size: Height and width of the images, to be told how they change.
+        """
+        if image_size is None:
+            return self._plan
+        size = whole_pair("Pipeline.explain", "image_size", image_size, 1, "(height, width)")
+        size_after(self._plan.geometry, size)
+        return dataclasses.replace(self._plan, image_size=size)
+
+    def preview(
+        self,
+        images: Any,
+        labels: Any = None,
+        count: int = 4,
+        draws: int = 5,
+        class_names: Sequence[str] | None = None,
+    ) -> Figure:
+        """Draw images as they are and, beside each, what the pipeline makes of it.
+
+        Labels stand above the images. Of a dict, masks lie over them (translucent, class 0 clear), boxes
+        with their class, and keypoints. Column `draw k` is `pipeline(batch, draw=k)` of the images shown,
+        mapped from its range of values to what a screen has.
+
+        Args:
+            images: One image, a batch, an element with images in it, or a dataset of such, of which the
+                first images are taken. Boxes need the pipeline's `bounding_box_format`.
+            labels: Labels of the images, if the element has none.
+            count: How many images at most, a whole number of at least 1.
+            draws: How many draws of each, a whole number of at least 1.
+            class_names: A name for each class, to be shown in place of its number.
+
+        Returns:
+            A matplotlib `Figure`, which pyplot knows nothing of: a notebook shows it, `figure.savefig(path)`
+            writes it.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+            ValueError: An argument outside what is stated here, or what the pipeline refuses.
+
+        Example:
+            >>> from kerasreg.augment import Pipeline, RandomRotation
+            >>> batch = tf.random.uniform([8, 16, 16, 3], maxval=255)
+            >>> figure = Pipeline([RandomRotation(20)]).preview(batch, count=2, draws=3)
+            >>> [panel.get_title() for panel in figure.axes[:4]]
+            ['as it is', 'draw 0', 'draw 1', 'draw 2']
+        """
+        count = arguments.integer("Pipeline.preview", "count", count, 1)
+        draws = arguments.integer("Pipeline.preview", "draws", draws, 1)
+        element = preview.element_of(images, labels, count)
+        drawn = [self(element, draw=draw) for draw in range(draws)]
+        units = self._plan.steps[0].units, self._plan.units
+        return preview.draw_figure(element, drawn, *units, self.bounding_box_format, class_names)
+
+    def as_layer(self, name: str | None = None) -> Augmentation:
+        """The pipeline as a Keras layer, to augment inside a model, where the model runs; TensorFlow only.
+
+        In training it draws anew at every call, and counts in a weight how often: a saved model goes on where
+        it was. Elsewhere it passes images on. See `Augmentation`.
+
+        Args:
+            name: The layer's name.
+
+        Raises:
+            ValueError: The pipeline changes the size of images or mixes their labels, or Keras runs on
+                another backend.
+
+        Example:
+            >>> def make_model(pipeline):
+            ...     first = [keras.Input([32, 32, 3], dtype="uint8"), pipeline.as_layer()]
+            ...     return keras.Sequential([*first, keras.layers.Flatten(), keras.layers.Dense(10)])
+        """
+        from kerasreg.augment.layer import Augmentation, check_backend
+
+        check_backend()
+        return Augmentation(self, name=name)
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`, in types that JSON has."""
@@ -200,9 +323,12 @@ class Pipeline:
             "fill_value": self.fill_value,
             "dtype": self.dtype,
             "exact": self.exact,
+            "interpolation": self.interpolation,
             "bounding_box_format": self.bounding_box_format,
             "min_visible": self.min_visible,
             "mask_fill_value": self.mask_fill_value,
+            "index_key": self.index_key,
+            "epoch_key": self.epoch_key,
         }
 
     @classmethod
@@ -219,24 +345,30 @@ class Pipeline:
     def __repr__(self) -> str:
         return f"Pipeline({readable_arguments(self)})"
 
-    def _apply(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+    def _apply(self, dataset: tf.data.Dataset, calls: int, deterministic: bool) -> tf.data.Dataset:
         specs = self._targets.split(dataset.element_spec)
         spec = specs[elements.KEY]
         self._check(dataset.element_spec, spec, specs)
-        needs_look = values.needs_look(spec.dtype, self.value_range) or self._targets.needs_look(specs)
-        if tf.executing_eagerly() and needs_look:
+        stream.check_keys(dataset.element_spec, self._keys)
+        if tf.executing_eagerly() and self._targets.needs_look(specs):
             for element in dataset.take(1):
-                self._look(self._targets.split(element))
+                self._targets.look(self._targets.split(element))
 
-        def augment(epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor, element: Any) -> Any:
-            parts = self._augment(self._targets.split(element), epoch, first, widest)
-            return elements.joined(element, parts)
+        def augment(place: stream.Place, element: Any) -> Any:
+            parts = self._targets.split(element)
+            if values.needs_look(spec.dtype, self.value_range):
+                stream.only_first(place, lambda: values.check_values(parts[elements.KEY], self.value_range))
+            return elements.joined(element, self.augmented(parts, place.epoch, place.index, place.widest))
 
-        return stream.map_numbered(dataset, spec.shape.rank == 4, augment)
+        batched = spec.shape.rank == 4
+        return stream.map_numbered(dataset, batched, augment, self._keys, calls, deterministic)
 
     def _check(self, element: Any, spec: Any, parts: Parts) -> None:
         values.check_spec(spec, self.value_range)
         values.check_channels(spec, self._plan.channels)
+        size = tuple(spec.shape[-3:-1])
+        if None not in size:
+            size_after(self._plan.geometry, size)
         self._targets.check(element, parts)
 
     def _look(self, parts: Parts) -> None:
@@ -245,33 +377,40 @@ class Pipeline:
             values.check_values(images, self.value_range)
         self._targets.look(parts)
 
-    def _augment(
-        self, parts: Parts, epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor | None = None
+    def augmented(
+        self, parts: Parts, epoch: tf.Tensor, index: tf.Tensor, widest: tf.Tensor | None = None
     ) -> Parts:
-        """The parts of an element after the plan; its first image is the `first` of its epoch."""
+        """The parts of an element after the plan, given what the draws are for; no checks.
+
+        Args:
+            parts: From `Targets.split`: the images, one or a batch, and what moves with them.
+            epoch: int64, a scalar or one for each image.
+            index: int64, the number of each image in its epoch, a scalar for a single one.
+            widest: The size to which a smaller batch is padded while it is worked on, scalar int64.
+        """
         images = parts[elements.KEY]
         if images.shape.rank == 3:
-            single = self._augment(_each(lambda part: part[None], parts), epoch, first)
+            single = self.augmented(_each(lambda part: part[None], parts), epoch, index[None])
             return _each(lambda part: part[0], single)
         size = tf.shape(images, out_type=tf.int64)[0]
-        index = first + tf.range(size)
-        kernel = self._kernel(parts)
+        kernel = self._kernel(parts, epoch.shape.rank)
         if widest is None or images.shape[0] is not None:
             return kernel(parts, epoch, index, size)
         missing = tf.cast(widest - size, tf.int32)
-        padded = tf.cond(missing > 0, lambda: _pad((parts, index), missing), lambda: (parts, index))
-        whole = kernel(padded[0], epoch, padded[1], size)
+        real = (parts, epoch, index) if epoch.shape.rank else (parts, index)
+        padded = tf.cond(missing > 0, lambda: _pad(real, missing), lambda: real)
+        whole = kernel(padded[0], padded[1] if epoch.shape.rank else epoch, padded[-1], size)
         return _each(lambda part: part[:size], whole)
 
-    def _kernel(self, parts: Parts) -> Any:
-        """The compiled function for parts of these shapes and dtypes."""
+    def _kernel(self, parts: Parts, epochs: int) -> Any:
+        """The compiled function for parts of these shapes and dtypes, and an epoch of this rank."""
         specs = _each(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), parts)
-        signature = tuple((tuple(path), spec) for path, spec in keras.tree.flatten_with_path(specs))
+        signature = epochs, *((tuple(path), spec) for path, spec in keras.tree.flatten_with_path(specs))
         if signature not in self._kernels:
             scalar, numbers = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
             self._kernels[signature] = tf.function(
                 partial(augment_batch, self._targets, self._key, self._lanes),
-                input_signature=[specs, scalar, numbers, scalar],
+                input_signature=[specs, numbers if epochs else scalar, numbers, scalar],
             )
         return self._kernels[signature]
 
@@ -292,7 +431,7 @@ def augment_batch(
         key: The pipeline's seed.
         lanes: What the numbers are for, from `draws.lane_words`.
         parts: From `Targets.split`, all batched.
-        epoch: Scalar int64.
+        epoch: int64, a scalar or one for each image.
         index: int64 of shape `(images,)`, each image's number in the epoch.
         size: Scalar int64, how many of the images are real; those behind them are padding.
     """
@@ -304,27 +443,6 @@ def augment_batch(
         pairs = compiled(partial(targets.find_pairs, sizes(images)[:2]))(uniform, size)
     followed = targets.follow(parts, uniform, pairs, compiled)
     return {elements.KEY: execute(plan, images, uniform, compiled, pairs), **followed}
-
-
-def unique_names(transforms: Sequence[Transform]) -> list[str]:
-    """The name of each transform: its own, or its class's with a number from the second on."""
-    names: list[str] = []
-    seen: dict[str, int] = {}
-    for transform in transforms:
-        name = transform.name
-        if name is None:
-            kind = type(transform).__name__
-            name = f"{kind}_{seen[kind]}" if kind in seen else kind
-            seen[kind] = seen.get(kind, 0) + 1
-        if name in names:
-            raise arguments.refusal(
-                "Pipeline",
-                "transforms",
-                "a list of transforms with different names",
-                arguments.Came(f"two named {name!r}"),
-            )
-        names.append(name)
-    return names
 
 
 def _check_transforms(transforms: Any) -> list[Transform]:

@@ -8,7 +8,10 @@ things do not commute and decide the rules:
   so a step ends where a second filling transform would follow a colour transform in it. The other
   fill modes copy pixels of the image and commute.
 - The mean colour of an image changes when a warp moves pixels out of sight. `RandomContrast` is
-  defined by the mean before the warp, so that it commutes too.
+  defined by the mean before the warp, so that it commutes too; behind a crop it is that of the whole image.
+
+A crop is a matrix too, so that what it cuts off is out of sight and not gone: a rotation behind it shows what
+the image has there. `exact=True` forgets it.
 
 What is no matrix, a transform of pixels, commutes with neither, and gets a step of its own: neighbouring
 tables share one, so do cut-outs and noise; a stencil reads the finished pixels around each, and does not.
@@ -16,21 +19,25 @@ tables share one, so do cut-outs and noise; a stencil reads the finished pixels 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import tensorflow as tf
+from dataclasses import dataclass, replace
 
 from kerasreg._core import arguments
-from kerasreg.augment.color import ColorMap, ColorTransform
+from kerasreg.augment.color import ColorTransform
 from kerasreg.augment.geometry import GeometricTransform
 from kerasreg.augment.mix import MixTransform
-from kerasreg.augment.pixels import Found, PixelTransform
-from kerasreg.augment.transform import Size, Transform
+from kerasreg.augment.pixels import PixelTransform
+from kerasreg.augment.placed import Lanes, Placed
+from kerasreg.augment.policy import Policy, place
+from kerasreg.augment.transform import Transform
 from kerasreg.augment.units import Units
 
 AFFINE = "affine"
 """The kind of step that is one warp and one colour map."""
+
+CHOICE = "choice"
+"""The kind of step that goes through the images one by one, and does to each what its policy chose for it."""
 
 _DOES = {
     "table": "value by value",
@@ -44,43 +51,9 @@ _APART = {
     "stencil": "reads the finished pixels around each",
     "noise": "adds to the finished values",
     "cut-out": "hides what has been made so far",
+    CHOICE: "goes through the images one by one",
     "mix": "takes the finished pixels of another image",
 }
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A transform, its unique name in the pipeline, its first column of random numbers, its units."""
-
-    transform: Transform
-    name: str
-    lane: int
-    units: Units
-
-    @property
-    def units_after(self) -> Units:
-        """The units it leaves."""
-        return self.transform.units_after(self.units)
-
-    def numbers(self, uniform: tf.Tensor) -> tf.Tensor:
-        """Its columns of the pipeline's uniform numbers, `(images, lanes)`."""
-        return uniform[:, self.lane : self.lane + self.transform.lanes]
-
-    def matrix(self, uniform: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-        """Of a transform that moves pixels: each image's matrix, the identity where it does not fire."""
-        return self.transform.gated_matrix(self.numbers(uniform), height, width)
-
-    def color_map(self, uniform: tf.Tensor, mean: tf.Tensor) -> ColorMap:
-        """Of a transform of colours: each image's map, the identity where it does not fire."""
-        return self.transform.gated_map(self.numbers(uniform), mean, self.units)
-
-    def measure(self, pixels: tf.Tensor, uniform: tf.Tensor) -> Found:
-        """Of a transform of pixels: the few numbers that it needs, and which images it changes."""
-        return self.transform.gated_numbers(pixels, self.numbers(uniform), self.units)
-
-    def pairs(self, uniform: tf.Tensor, size: Size, rows: tf.Tensor) -> Found:
-        """Of a transform that mixes images: each one's partner among the first `rows`, and its own share."""
-        return self.transform.gated_shares(self.numbers(uniform), size, rows)
 
 
 @dataclass(frozen=True)
@@ -90,25 +63,34 @@ class Segment:
     Attributes:
         steps: The transforms, in order.
         reason: Why they are not in the step before; empty for the first.
+        rounds: Of a choice, the transforms by rounds: of each, at most one acts on an image.
     """
 
     steps: tuple[Placed, ...]
     reason: str = ""
+    rounds: tuple[tuple[Placed, ...], ...] = ()
 
     @property
     def kind(self) -> str:
-        """`"affine"`, or the kind of its transforms of pixels."""
-        return _kind(self.steps[0].transform)
+        """`"affine"`, `"choice"`, or the kind of its transforms of pixels."""
+        return CHOICE if self.rounds else _kind(self.steps[0].transform)
 
     @property
     def leaves_range(self) -> bool:
-        """Whether values can lie outside their range afterwards."""
-        return bool(self.color) or any(getattr(s.transform, "leaves_range", False) for s in self.steps)
+        """Whether values can lie outside their range afterwards; a choice clips what it makes."""
+        return not self.rounds and (
+            bool(self.color) or any(getattr(s.transform, "leaves_range", False) for s in self.steps)
+        )
 
     @property
     def geometry(self) -> list[Placed]:
         """The transforms that move pixels, in order."""
         return [step for step in self.steps if isinstance(step.transform, GeometricTransform)]
+
+    @property
+    def resizers(self) -> list[Placed]:
+        """The transforms that change the size of the images, in order."""
+        return [step for step in self.steps if step.transform.changes_size]
 
     @property
     def color(self) -> list[Placed]:
@@ -118,7 +100,22 @@ class Segment:
     @property
     def resamples(self) -> bool:
         """Whether anything is interpolated; flips alone move whole pixels."""
-        return any(_fills(step.transform) for step in self.steps)
+        return any(not step.transform.moves_whole_pixels for step in self.geometry)
+
+    @property
+    def fills(self) -> bool:
+        """Whether what stands outside the image can come into sight."""
+        return any(step.transform.fills for step in self.geometry)
+
+    @property
+    def projective(self) -> bool:
+        """Whether the matrix is more than affine, and places are quotients."""
+        return any(step.transform.projective for step in self.geometry)
+
+    @property
+    def shrinks(self) -> float:
+        """How many pixels of the input can at most lie side by side in one of the output."""
+        return math.prod(step.transform.shrinks() for step in self.geometry)
 
     @property
     def uses_mean(self) -> bool:
@@ -152,6 +149,9 @@ class Plan:
         value_range: The smallest and the largest value of a pixel that comes in.
         dtype: What comes out.
         exact: Whether every transform is a step of its own, clipped before the next.
+        interpolation: How pixels are read between pixels.
+        image_size: Height and width of the images, if they were told to `explain`.
+        lanes: For each column of random numbers what `draws.uniforms` makes it from.
     """
 
     segments: tuple[Segment, ...]
@@ -160,6 +160,9 @@ class Plan:
     value_range: tuple[float, float]
     dtype: str
     exact: bool = False
+    interpolation: str = "bilinear"
+    image_size: tuple[int, int] | None = None
+    lanes: tuple[tuple[int, int], ...] = ()
 
     @property
     def steps(self) -> list[Placed]:
@@ -198,20 +201,44 @@ class Plan:
         return sum(segment.resamples for segment in self.segments)
 
     @property
+    def fills(self) -> bool:
+        """Whether what stands outside the image can come into sight."""
+        return any(segment.fills for segment in self.segments)
+
+    @property
     def clips(self) -> bool:
         """Whether values can leave their range and are clipped at the end."""
-        return any(segment.leaves_range for segment in self.segments)
+        return any(self.leaves_range(segment) for segment in self.segments)
+
+    def leaves_range(self, segment: Segment) -> bool:
+        """Whether values can lie outside their range after a step: bicubic weights are partly negative."""
+        return segment.leaves_range or (segment.resamples and self.interpolation == "bicubic")
+
+    def size_before(self, segment: Segment) -> tuple[int, int] | None:
+        """Height and width of the images as they come into a step, if they are known."""
+        size = self.image_size
+        for before in self.segments:
+            if before is segment:
+                break
+            size = before.resizers[-1].transform.size if before.resizers else size
+        return size
+
+    def smooths(self, segment: Segment) -> bool:
+        """Whether images can shrink so far in a step that pixels would be skipped."""
+        return segment.resamples and segment.shrinks > 2 and self.interpolation != "nearest"
 
     def __str__(self) -> str:
-        lines = [f"{_count(len(self.steps), 'transform')} in {_count(len(self.segments), 'step')}"]
+        listed = {step.listed for step in self.steps}
+        lines = [f"{_count(len(listed), 'transform')} in {_count(len(self.segments), 'step')}"]
         for number, segment in enumerate(self.segments, 1):
             lines += [
                 f"{number}. {line}" if not i else f"   {line}" for i, line in enumerate(self._tell(segment))
             ]
-        alone = sum(_fills(step.transform) for step in self.steps)
+        # Of each round of a policy one.
+        filling = [step for step in self.geometry if not step.transform.moves_whole_pixels]
+        alone = len({step.name.rpartition("/")[0] if step.policy else step.name for step in filling})
         lines.append(f"resamples per image: {self.resamples} (one transform at a time: {alone})")
-        # A pure move of pixels never leaves the dtype that it finds.
-        moved = not self.resamples and all(s.kind == AFFINE and not s.color for s in self.segments)
+        moved = all(self._copies(segment) for segment in self.segments)
         inner = "the images' own dtype" if moved else "float32"
         when = "after every transform and" if self.exact else "before every table and" if self._tables else ""
         clipped = f", clipped {when} to {self.units} at the end".replace("  ", " ") if self.clips else ""
@@ -224,25 +251,58 @@ class Plan:
 
     def _tell(self, segment: Segment) -> list[str]:
         parts = []
+        if segment.kind == CHOICE:
+            rounds = _count(len(segment.rounds), "round")
+            parts.append(f"choice: {_names(segment.steps)}, {rounds} -> what each image drew, one by one")
+            parts += _drawn(segment.steps)
+            return parts + [f"apart from the step before: {reason}" for reason in [segment.reason] if reason]
         if segment.kind != AFFINE:
             parts.append(f"{segment.kind}: {_names(segment.steps)} -> {_DOES[segment.kind]}")
         if segment.kind == "mix":
             like = f"(batch, {self.num_classes})" if self.num_classes else "of their own shape"
             parts.append(f"labels: mixed by the same shares, returned as float32 {like}")
-        if segment.resamples:
-            fill = f"constant {self.fill_value:g}" if self.fill_mode == "constant" else self.fill_mode
-            parts.append(f"geometry: {_names(segment.geometry)} -> one bilinear warp, fill {fill}")
-        elif segment.geometry:
-            parts.append(f"geometry: {_names(segment.geometry)} -> one exact move of whole pixels")
+        if segment.geometry:
+            parts.append(f"geometry: {_names(segment.geometry)} -> {self._tell_geometry(segment)}")
+            parts += _drawn(segment.geometry)
+            parts += self._tell_sizes(segment)
+        if self.smooths(segment):
+            parts.append("where an image shrinks to less than half: the mean of what each pixel covers")
         if segment.color:
             parts.append(f"colour: {_names(segment.color)} -> one affine map per image")
+            parts += _drawn(segment.color)
         if segment.uses_mean:
             parts.append(
-                "mean colour: measured once, before the warp" if segment.resamples else "mean colour: once"
+                "mean colour: measured once, before the warp"
+                if segment.resamples
+                else "mean colour: measured once, before the move"
+                if segment.resizers
+                else "mean colour: once"
             )
         if segment.reason:
             parts.append(f"apart from the step before: {segment.reason}")
         return parts
+
+    def _tell_sizes(self, segment: Segment) -> list[str]:
+        if not segment.resizers:
+            return []
+        before = self.size_before(segment)
+        sizes = [before] if before else []
+        sizes += [step.transform.size for step in segment.resizers]
+        return [f"size: {'' if before else '-> '}{' -> '.join(f'{h}x{w}' for h, w in sizes)}"]
+
+    def _tell_geometry(self, segment: Segment) -> str:
+        does = "one exact move of whole pixels"
+        if segment.resamples:
+            does = f"one {self.interpolation} {'projective ' if segment.projective else ''}warp"
+        if segment.fills:
+            does += f", fill {self.fill_mode}"
+            does += f" {self.fill_value:g}" if self.fill_mode == "constant" else ""
+        return does
+
+    def _copies(self, segment: Segment) -> bool:
+        """Whether a step only copies pixels, and leaves them the dtype that it finds."""
+        colored = segment.kind != AFFINE or segment.color or (segment.fills and self.fill_mode == "constant")
+        return not colored and (self.interpolation == "nearest" or not segment.resamples)
 
 
 def make_plan(
@@ -253,26 +313,49 @@ def make_plan(
     value_range: tuple[float, float],
     dtype: str,
     exact: bool = False,
+    interpolation: str = "bilinear",
 ) -> Plan:
     """Group neighbouring transforms into steps, in order."""
-    groups: list[list[Placed]] = [[]]
-    reasons = [""]
-    lane, units = 0, Units.of(value_range)
+    lanes, units = Lanes(), Units.of(value_range)
+    segments: list[Segment] = []
     for transform, name in zip(transforms, names, strict=True):
-        _refuse_colors_behind_channels(transform, name, units)
-        reason = _why_apart(groups[-1], transform, name, fill_mode, exact)
-        if reason:
-            groups.append([])
-            reasons.append(reason)
-        groups[-1].append(Placed(transform, name, lane, units))
-        lane += transform.lanes
+        for one in transform.members if isinstance(transform, Policy) else [transform]:
+            _refuse_colors_behind_channels(one, name, units)
+        for segment in _alone(transform, name, lanes, units, exact):
+            reason = _why_apart(segments[-1], segment, fill_mode, exact) if segments else ""
+            if reason is None:
+                segments[-1] = replace(segments[-1], steps=segments[-1].steps + segment.steps)
+            else:
+                segments.append(replace(segment, reason=reason))
         units = transform.units_after(units)
-    segments = tuple(Segment(tuple(group), reason) for group, reason in zip(groups, reasons, strict=True))
-    return Plan(segments, fill_mode, fill_value, value_range, dtype, exact)
+    plan = Plan(tuple(segments), fill_mode, fill_value, value_range, dtype, exact, interpolation)
+    return replace(plan, lanes=tuple(lanes.words))
+
+
+def _alone(transform: Transform, name: str, lanes: Lanes, units: Units, exact: bool) -> list[Segment]:
+    """The steps that a transform would be without the others."""
+    if isinstance(transform, Policy):
+        return _of_rounds(place(transform, name, lanes, units), exact)
+    return [Segment((Placed(transform, name, lanes.take(name, transform.lanes), units),))]
+
+
+def _of_rounds(rounds: list[list[Placed]], exact: bool) -> list[Segment]:
+    """One warp of all that moves pixels, and one choice of all else; with `exact` for each round."""
+    if exact and len(rounds) > 1:
+        return [segment for one in rounds for segment in _of_rounds([one], exact)]
+    moving = tuple(step for one in rounds for step in one if isinstance(step.transform, GeometricTransform))
+    others = [tuple(s for s in one if not isinstance(s.transform, GeometricTransform)) for one in rounds]
+    others = tuple(one for one in others if one)
+    rest = tuple(step for one in others for step in one)
+    if not exact and not any(isinstance(step.transform, PixelTransform) for step in rest):
+        return [Segment(moving + rest)]
+    warp = [Segment(moving)] if moving else []
+    return [*warp, Segment(rest, rounds=others)] if rest else warp
 
 
 def _refuse_colors_behind_channels(transform: Transform, name: str, units: Units) -> None:
-    if getattr(transform, "needs_rgb", False) and not units.grey:
+    about_grey = getattr(transform, "needs_rgb", False) or getattr(transform, "needs_grey", False)
+    if about_grey and not units.grey:
         raise arguments.refusal(
             "Pipeline",
             "transforms",
@@ -281,24 +364,20 @@ def _refuse_colors_behind_channels(transform: Transform, name: str, units: Units
         )
 
 
-def _why_apart(
-    group: Sequence[Placed], transform: Transform, name: str, fill_mode: str, exact: bool
-) -> str | None:
-    """Why a transform cannot be done in one step with those before it; None if it can."""
-    if not group:
-        return None
+def _why_apart(before: Segment, segment: Segment, fill_mode: str, exact: bool) -> str | None:
+    """Why what a transform does cannot be done in one step with what is before it; None if it can."""
     if exact:
         return "exact=True, one transform at a time"
-    kind, before = _kind(transform), _kind(group[-1].transform)
-    if kind == AFFINE and before != AFFINE:
-        return f"{name} acts on what {group[-1].name} leaves, and does not commute with it"
-    if kind != before or kind in ("stencil", "mix"):
+    kind, name = segment.kind, segment.steps[0].listed
+    if kind == AFFINE and before.kind != AFFINE:
+        return f"{name} acts on what {before.steps[-1].listed} leaves, and does not commute with it"
+    if kind != before.kind or kind in ("stencil", "mix", CHOICE):
         return f"{name} {_APART[kind]}"
-    if kind == AFFINE and fill_mode == "constant" and _fills(transform):
-        first = next((i for i, step in enumerate(group) if _fills(step.transform)), len(group))
-        colored = [step.name for step in group[first:] if isinstance(step.transform, ColorTransform)]
+    if kind == AFFINE and fill_mode == "constant" and segment.fills:
+        first = next((i for i, step in enumerate(before.steps) if _fills(step.transform)), len(before.steps))
+        colored = [step for step in before.steps[first:] if isinstance(step.transform, ColorTransform)]
         if colored:
-            return f"{name} brings in a fill that {', '.join(colored)} must not colour"
+            return f"{name} brings in a fill that {_names(colored)} must not colour"
     return None
 
 
@@ -307,11 +386,20 @@ def _kind(transform: Transform) -> str:
 
 
 def _fills(transform: Transform) -> bool:
-    return isinstance(transform, GeometricTransform) and not transform.moves_whole_pixels
+    return isinstance(transform, GeometricTransform) and transform.fills
 
 
 def _names(steps: Sequence[Placed]) -> str:
-    return ", ".join(step.name for step in steps)
+    return ", ".join(dict.fromkeys(step.listed for step in steps))
+
+
+def _drawn(steps: Sequence[Placed]) -> list[str]:
+    """For each policy, which of its members these are."""
+    members: dict[str, dict[str, None]] = {}
+    for step in steps:
+        if step.policy:
+            members.setdefault(step.policy, {})[step.name.rpartition("/")[2]] = None
+    return [f"{policy}: {', '.join(names)}" for policy, names in members.items()]
 
 
 def _count(number: int, noun: str) -> str:

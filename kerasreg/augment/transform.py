@@ -36,6 +36,9 @@ class Transform:
     invertible: ClassVar[bool] = False
     """True where pixels stay where they are or are moved by a matrix: predictions can be led back."""
 
+    changes_size: ClassVar[bool] = False
+    """True where images come out in another height or width, all of them, in that of an attribute `size`."""
+
     channels: int | None = None
     """How many channels images must have, if the transform has a number for each."""
 
@@ -94,3 +97,13 @@ def readable_arguments(thing: Any) -> str:
 def between(low: float, high: float, uniform: tf.Tensor) -> tf.Tensor:
     """The point of `[low, high)` that a uniform number in [0, 1) stands for."""
     return low + (high - low) * uniform
+
+
+def whole_between(low: int | tf.Tensor, high: int | tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+    """The whole number from `low` to `high`, both included, that a uniform number in [0, 1) stands for.
+
+    >>> whole_between(0, 2, tf.constant([0.0, 0.3, 0.5, 0.99])).numpy().tolist()
+    [0.0, 0.0, 1.0, 2.0]
+    """
+    low, high = tf.cast(low, tf.float32), tf.cast(high, tf.float32)
+    return tf.minimum(low + tf.floor((high - low + 1) * uniform), high)

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from kerasreg._core import arguments
 from kerasreg.augment import dispatch, draws, values
-from kerasreg.augment.execute import chain_matrix, execute
+from kerasreg.augment.execute import chain_matrix, execute, size_after
 from kerasreg.augment.pipeline import Pipeline
 from kerasreg.augment.plan import Plan
 from kerasreg.augment.warp import sizes, warp
@@ -45,9 +45,7 @@ class Views:
         # Not the pipeline itself: what is kept for it must not keep it.
         self._plan = pipeline.explain()
         self._check = _check_of(pipeline)
-        self._lanes = draws.lane_words(
-            [step.name for step in self._plan.steps], [step.transform.lanes for step in self._plan.steps]
-        )
+        self._lanes = self._plan.lanes
         self._kernels: dict[Any, Any] = {}
 
     def one_way(self) -> list[str]:
@@ -102,8 +100,10 @@ def draw_views(
     compiled = dispatch.compiler(images.shape)
     index = first + tf.range(tf.shape(images, out_type=tf.int64)[0])
     uniform = compiled(partial(draws.uniforms, _KEY, lanes))(place, index)
-    height, width, _ = sizes(images)
-    matrices = [chain_matrix(segment.geometry, uniform, height, width) for segment in plan.segments]
+    size, matrices = sizes(images)[:2], []
+    for segment in plan.segments:
+        matrices.append(chain_matrix(segment.geometry, uniform, *size))
+        size = size_after(segment.geometry, size)
     return execute(plan, images, uniform, compiled), tf.stack(matrices)
 
 
@@ -138,8 +138,10 @@ def lead_back(
     for step in inverse:
         chain = step @ chain
         x, y, w = np.moveaxis(chain @ places, 1, 0)
-        counts &= (np.abs(x / w) <= half[0]) & (np.abs(y / w) <= half[1])
-    moved, _ = warp(tf.constant(outputs), tf.constant(chain, tf.float32), "nearest")
+        # With w below 0 a place is beyond a perspective's horizon, and seen nowhere.
+        counts &= (w > 0) & (np.abs(x) <= half[0] * w) & (np.abs(y) <= half[1] * w)
+    chain = chain / chain[:, 2:, 2:]
+    moved, _ = warp(tf.constant(outputs), tf.constant(chain, tf.float32), "nearest", projective=True)
     return moved.numpy().reshape(outputs.shape), counts.reshape(outputs.shape[:3])
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from kerasreg._core.arguments import refusal
 from kerasreg.callbacks import event_values
 from kerasreg.callbacks.activation_page import activation_page
-from kerasreg.callbacks.activation_picture import FIGURES, draw, png
+from kerasreg.callbacks.activation_picture import FIGURES, draw, ill_layers, png
 from kerasreg.callbacks.earlier_lines import EarlierLines
 from kerasreg.callbacks.event_file import EventFile
 from kerasreg.callbacks.scalar_layout import scalar_layout, scalar_tag
@@ -128,7 +128,7 @@ class ActivationLog:
         page = activation_page(step, self._latest.values(), findings, skipped)
         values = [event_values.text(PAGE, page)]
         if find_spec("matplotlib") is not None:
-            ill = {finding.layer for finding in findings or ()}
+            ill = ill_layers(findings or ())
             values.append(event_values.image(PICTURE, *png(draw(self._grid, ill)), _DESCRIPTION))
         self._events.add(step, values)
 

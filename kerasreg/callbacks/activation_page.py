@@ -8,6 +8,8 @@ from typing import Any
 from kerasreg.callbacks.activation_table import as_markdown, code, table
 from kerasreg.diagnostics.finding import Finding
 
+_SEVERITIES = ("error", "warning", "note")
+
 
 def activation_page(
     step: int,
@@ -29,14 +31,22 @@ def activation_page(
     parts = []
     if findings is not None:
         parts.append("## Findings")
-        parts.append("\n".join(map(_item, findings)) or "Nothing wrong was found.")
+        ordered = sorted(findings, key=lambda finding: (finding.cleared is not None, _rank(finding)))
+        parts.append("\n".join(map(_item, ordered)) or "Nothing wrong was found.")
     parts += [f"## Layers at step {step}", as_markdown(table(latest, findings), findings is not None)]
     if skipped:
         parts += ["## Not seen", "\n".join(f"- {code(path)}: {reason}" for path, reason in skipped.items())]
     return "\n\n".join(parts) + "\n"
 
 
+def _rank(finding: Finding) -> int:
+    return _SEVERITIES.index(finding.severity) if finding.severity in _SEVERITIES else len(_SEVERITIES)
+
+
 def _item(finding: Finding) -> str:
+    if finding.cleared is not None:
+        head = f"{finding.code} in {code(finding.layer)}"
+        return f"- Better since step {finding.cleared}: {head}. {_escaped(finding.message)}"
     said = f"{finding.message} {finding.remedy}"
     return f"- **{finding.severity}: {finding.code}** in {code(finding.layer)}. {_escaped(said)}"
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kerasreg.callbacks.step_grid import StepGrid
+from kerasreg.diagnostics.finding import Finding
 
 # Beyond, a layer's signal is lost anyway, and the colours are needed for the rest.
 SMALLEST, LARGEST = 1e-8, 1e8
 # As many names fit one below the other on a picture that fits a screen twice over.
 NAMES = 80
-# Inches: a panel, its scale, the room for the scale's numbers, and those above and below.
-PANEL, BAR, GAP, TOP, BOTTOM = 3.4, 0.12, 0.7, 0.35, 0.72
+# Inches: what the whole takes (at 100 dots each what TensorBoard shows uncut on a small screen), a panel at
+# least and at most, its scale, the room for the scale's numbers, and those above and below.
+WIDTH, NARROW, WIDE, BAR, GAP, TOP, BOTTOM = 9.8, 1.4, 3.4, 0.12, 0.62, 0.35, 0.72
 # Okabe and Ito's vermilion, in none of the scales, and greys: an exact 0, and nothing at all.
 BROKEN, ZERO, NOTHING = "#d55e00", "#8c8c8c", "#f0f0f0"
-DPI = 110
+DPI = 100
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ _PANELS = (
     _Panel("update_ratio", "update / weights", "viridis", True),
 )
 FIGURES = tuple(panel.figure for panel in _PANELS)
+
+
+def ill_layers(findings: Iterable[Finding]) -> set[str]:
+    """The layers of which something still holds that does not pass by itself."""
+    return {finding.layer for finding in findings if finding.cleared is None and finding.severity != "note"}
 
 
 def draw(grid: StepGrid, ill: Collection[str] = (), layers: Sequence[str] | None = None) -> Any:
@@ -67,31 +74,32 @@ def draw(grid: StepGrid, ill: Collection[str] = (), layers: Sequence[str] | None
     names = [_name(layer, layer in ill) for layer in layers]
     size = 7.5 if len(layers) > 25 else 8.5
     left = 0.2 + 0.0087 * size * max(map(len, names))
-    width = left + len(panels) * (PANEL + BAR + GAP)
+    each = min(max((WIDTH - left) / len(panels) - BAR - GAP, NARROW), WIDE)
+    width = left + len(panels) * (each + BAR + GAP)
     # Where names are left out, the picture does not grow any more.
     height = min(max(0.165 * len(layers), 1.6), 0.165 * NAMES)
     figure = Figure(figsize=(width, TOP + height + BOTTOM), dpi=DPI)
     inches = _Inches(figure, width, TOP + height + BOTTOM)
     marks: set[str] = set()
     for number, (panel, values) in enumerate(panels):
-        start = left + number * (PANEL + BAR + GAP)
-        axes = inches.axes(start, BOTTOM, PANEL, height)
-        marks |= _map(axes, inches.axes(start + PANEL + 0.06, BOTTOM, BAR, height), panel, values)
-        inches.text(start + PANEL / 2, BOTTOM + height + 0.1, panel.title, fontsize=10, ha="center")
-        _steps(axes, grid)
-        inches.text(start + PANEL / 2, BOTTOM - 0.38, _step_label(grid), fontsize=8.5, ha="center")
+        start = left + number * (each + BAR + GAP)
+        axes = inches.axes(start, BOTTOM, each, height)
+        marks |= _map(axes, inches.axes(start + each + 0.06, BOTTOM, BAR, height), panel, values)
+        inches.text(start + each / 2, BOTTOM + height + 0.1, panel.title, fontsize=10, ha="center")
+        _steps(axes, grid, int(1.7 * each))
+        inches.text(start + each / 2, BOTTOM - 0.38, "optimizer's step", fontsize=8.5, ha="center")
     for row in range(0, len(layers), math.ceil(len(layers) / NAMES)):
         ill_look = {"color": BROKEN, "fontweight": "bold"} if layers[row] in ill else {}
         up = BOTTOM + height * (1 - (row + 0.5) / len(layers))
         inches.text(left - 0.07, up, names[row], fontsize=size, ha="right", va="center", **ill_look)
-    _legend(figure, marks, bool(set(ill) & set(layers)))
+    _legend(figure, marks, bool(set(ill) & set(layers)), grid.stride)
     return figure
 
 
 def plot(
     earlier: Mapping[int, Sequence[Mapping[str, Any]]],
     history: Sequence[Mapping[str, Any]],
-    ill: Collection[str],
+    findings: Iterable[Finding],
     path: str | os.PathLike[str] | None,
 ) -> Any:
     """Draw a history, with the steps before it that a log folder still has; save it if a path is given."""
@@ -102,7 +110,7 @@ def plot(
             grid.add(step, [row for row in rows if row["layer"] in layers])
     for row in history:
         grid.add(row["step"], [row])
-    figure = draw(grid, ill, list(layers))
+    figure = draw(grid, ill_layers(findings), list(layers))
     if path is not None:
         figure.savefig(path)
     return figure
@@ -182,18 +190,13 @@ def _decades(low: float, high: float) -> dict[float, str]:
     return {math.log10(n): f"{n:g}" for n in numbers if low <= math.log10(n) <= high}
 
 
-def _steps(axes: Any, grid: StepGrid) -> None:
+def _steps(axes: Any, grid: StepGrid, most: int) -> None:
     count = len(grid.steps)
-    places = sorted({round(place) for place in np.linspace(0, count - 1, min(count, 6))})
+    places = sorted({round(place) for place in np.linspace(0, count - 1, min(count, most))})
     axes.set_xticks(places, [str(grid.steps[place]) for place in places], fontsize=8)
 
 
-def _step_label(grid: StepGrid) -> str:
-    shared = f" (a column: the largest of {grid.stride})" if grid.stride > 1 else ""
-    return f"optimizer's step{shared}"
-
-
-def _legend(figure: Any, marks: set[str], any_ill: bool) -> None:
+def _legend(figure: Any, marks: set[str], any_ill: bool, stride: int) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -201,6 +204,8 @@ def _legend(figure: Any, marks: set[str], any_ill: bool) -> None:
     handles = [Patch(label=name, facecolor=colour) for name, colour in colours.items() if name in marks]
     if any_ill:
         handles.append(Line2D([], [], ls="", marker="$!$", color=BROKEN, label="with a finding"))
+    if stride > 1:
+        handles.append(Line2D([], [], ls="", label=f"{stride} steps a column, the largest RMS shown"))
     if handles:
         figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=8.5)
 

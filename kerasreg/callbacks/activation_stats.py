@@ -117,8 +117,7 @@ class ActivationStats(keras.callbacks.Callback):
         step over that of the weights.
         """
         latest = {row["layer"]: row for row in self.history}
-        standing = [finding for finding in self.findings if finding.cleared is None]
-        return as_text(table(latest.values(), standing if self.diagnose else None), self.diagnose)
+        return as_text(table(latest.values(), self._found()), self.diagnose)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw layers by steps: the RMS, and where there are any dead channels, bounds reached and updates.
@@ -137,7 +136,7 @@ class ActivationStats(keras.callbacks.Callback):
         from kerasreg.callbacks.activation_picture import plot
 
         earlier = {} if self._log is None else self._log.earlier()
-        return plot(earlier, self.history, {finding.layer for finding in self.findings}, path)
+        return plot(earlier, self.history, self.findings, path)
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Find the layers and open the log, or say why not before anything is trained."""

@@ -43,7 +43,7 @@ def table(latest: Iterable[Mapping[str, Any]], findings: Sequence[Finding] | Non
 
     Args:
         latest: Each layer's row of `ActivationStats.history`.
-        findings: What was found; None if nobody looked.
+        findings: What was found, of which only what still holds counts; None if nobody looked.
     """
     rows = list(latest)
     shown = [
@@ -56,7 +56,7 @@ def table(latest: Iterable[Mapping[str, Any]], findings: Sequence[Finding] | Non
         lines.append([row["layer"], *(text(row[name]) if name in row else "" for name, _, text in shown)])
     if findings is not None:
         codes: dict[str, list[str]] = {}
-        for finding in findings:
+        for finding in (finding for finding in findings if finding.cleared is None):
             codes.setdefault(finding.layer, []).append(finding.code)
         lines[0].append("state")
         for line in lines[1:]:

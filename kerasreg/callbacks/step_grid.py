@@ -15,7 +15,8 @@ MOST_COLUMNS = 256
 class StepGrid:
     """The figures of the observed steps in columns, of which there are never too many.
 
-    Where steps share a column, the largest figure stands for them, and one that is not finite before all.
+    Where steps share a column, the largest figure stands for them, and one that is not finite before all. Of
+    the dead channels it is the smallest: a window begins with all that are silent and ends with the dead.
 
     Args:
         figures: The names of the figures that are kept.
@@ -73,5 +74,7 @@ class StepGrid:
 
 def _keep(column: dict[tuple[str, str], float], place: tuple[str, str], value: float) -> None:
     known = column.get(place)
-    if known is None or not math.isfinite(value) or (math.isfinite(known) and value > known):
+    if known is None or not math.isfinite(value):
         column[place] = value
+    elif math.isfinite(known):
+        column[place] = min(known, value) if place[1] == "dead" else max(known, value)

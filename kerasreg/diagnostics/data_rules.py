@@ -61,7 +61,7 @@ def _fault(row: InputFigures) -> str | None:
     if row.varying == 0:
         return "no feature varies from row to row"
     if row.rms > LARGE:
-        return f"its numbers have an RMS of {row.rms:.3g}"
+        return f"its numbers have an RMS of {row.rms:.3g}, where layers are made to read about 1"
     if row.rms < SMALL:
         return f"its numbers have an RMS of {row.rms:.2g} only"
     if row.offset > 0.5:

@@ -26,22 +26,23 @@ def matrices(pipeline, count, height, width):
     return np.float64(chain_matrix(pipeline.explain().geometry, drawn(pipeline, count), height, width))
 
 
-def numpy_points(points, matrix, size):
+def numpy_points(points, matrix, size, after=None):
     """Where points of one image go, through the inverse of its matrix."""
-    middle = np.array([size[1], size[0]]) / 2
+    middle, behind = (np.array([width, height]) / 2 for height, width in (size, after or size))
     three = np.concatenate([points - middle, np.ones_like(points[..., :1])], -1) @ np.linalg.inv(matrix).T
-    return three[..., :2] / three[..., 2:] + middle
+    return three[..., :2] / three[..., 2:] + behind
 
 
-def numpy_boxes(corners, matrix, size):
+def numpy_boxes(corners, matrix, size, after=None):
     """The upright hull of moved boxes of one image, and that hull cut off at the frame."""
     left, top, right, bottom = np.moveaxis(np.float64(corners), -1, 0)
     quads = np.stack(
         [np.stack(p, -1) for p in ((left, top), (right, top), (right, bottom), (left, bottom))], 1
     )
-    moved = numpy_points(quads, matrix, size)
+    after = after or size
+    moved = numpy_points(quads, matrix, size, after)
     hull = np.concatenate([moved.min(1), moved.max(1)], -1)
-    return hull, np.clip(hull, 0, np.array([size[1], size[0]] * 2))
+    return hull, np.clip(hull, 0, np.array([after[1], after[0]] * 2))
 
 
 def area(corners):

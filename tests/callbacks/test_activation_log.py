@@ -9,6 +9,7 @@ import resource
 import subprocess
 import warnings
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from tensorboard.util import tensor_util
 from kerasreg._tap.histogram import EDGES
 from kerasreg.callbacks import activation_log
 from kerasreg.callbacks.activation_log import PAGE, PICTURE, ActivationLog
+from kerasreg.callbacks.activation_page import activation_page
+from kerasreg.callbacks.activation_picture import ill_layers
 from kerasreg.callbacks.event_values import buckets
 from kerasreg.callbacks.scalar_layout import scalar_layout
 from kerasreg.callbacks.whole_append import append, mend_lines
@@ -153,6 +156,18 @@ def test_an_epoch_has_a_picture_and_a_page(tmp_path):
     assert [cell.strip() for cell in header.strip("|").split("|")] == names
     assert "| `relu` | 0 | 1 | 1 | 50.0% | 90.0% | 0 |  | dead-units |" in second
     assert "| `out¦put` | 0 | nan | nan | 0.0% |  | 3 | 1.0e-3 | healthy |" in second
+
+
+def test_what_has_passed_comes_last_on_the_page_and_marks_nothing():
+    past = replace(FINDING, layer="out|put", severity="error", cleared=70)
+    rows = [found for _, step in training([0]) for found in step]
+    page = activation_page(0, rows, [past, FINDING], {})
+    items = [line for line in page.splitlines() if line.startswith("- ")]
+    assert items[1] == "- Better since step 70: dead-units in `out¦put`. All \\*silent\\*."
+    assert "in `relu`" in items[0]
+    assert next(line for line in page.splitlines() if line.startswith("| `out")).endswith("| healthy |")
+    note = replace(FINDING, layer="a", severity="note")
+    assert ill_layers([past, FINDING, note]) == {"relu"}
 
 
 def test_nobody_judged_is_not_healthy(tmp_path):

@@ -35,7 +35,7 @@ def test_rows_are_layers_and_columns_steps():
     rms, _, dead, _, update, _ = figure.axes
     assert colours(rms).shape == colours(dead).shape == colours(update).shape == (3, 10, 4)
     assert [*LAYERS[:1], "! vanishing", LAYERS[2]] == [t for t in texts(figure) if t.endswith(tuple(LAYERS))]
-    assert [label.get_text() for label in rms.get_xticklabels()] == ["0", "20", "40", "50", "70", "90"]
+    assert [label.get_text() for label in rms.get_xticklabels()] == ["0", "40", "90"]
     assert {"RMS of the output", "dead channels", "update / weights"} <= set(texts(figure))
     assert "outputs at a bound" not in texts(figure)
     # From the top: names stand beside their rows.
@@ -108,7 +108,19 @@ def test_long_trainings_share_columns_and_lose_no_peak():
         own = values[step // 10 : step // 10 + grid.stride]
         expected = math.nan if np.isnan(own).any() else own.max()
         np.testing.assert_equal(found[column], expected)
-    assert f"the largest of {grid.stride}" in "".join(texts(draw(grid)))
+    said = draw(grid).legends[0].get_texts()[-1]
+    assert said.get_text() == f"{grid.stride} steps a column, the largest RMS shown"
+
+
+def test_a_column_shows_the_last_word_of_a_window_about_dead_channels():
+    grid = StepGrid(["dead"])
+    # Windows of 8 steps, each of which begins with the silent and ends with the dead.
+    for step in range(2 * MOST_COLUMNS):
+        grid.add(step, [{"layer": "a", "dead": 0.25 + 0.5 * 2.0 ** -(step % 8)}])
+    grid.add(2 * MOST_COLUMNS, [{"layer": "a", "dead": 0.25}])
+    shown = grid.values("dead", ["a"])[0, : MOST_COLUMNS // 2].astype(float)
+    assert grid.stride == 2
+    np.testing.assert_allclose(shown[3::4], 0.25 + 0.5 * 2.0**-7)
 
 
 def test_rows_of_one_step_may_come_in_parts():
@@ -122,13 +134,13 @@ def test_plot_saves_what_it_draws_and_goes_on_from_what_a_folder_has(tmp_path):
     history = [{"step": step, **found} for step, rows in training([20, 30]) for found in rows]
     earlier = dict(training([0, 10, 20]))
     earlier[0] = [*earlier[0], row("of another model")]
-    figure = plot(earlier, history, set(), tmp_path / "picture.png")
+    figure = plot(earlier, history, [], tmp_path / "picture.png")
     assert colours(figure.axes[0]).shape[:2] == (3, 4)
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_nothing_observed_is_said():
-    assert texts(plot({}, [], set(), None)) == ["no step was observed yet"]
+    assert texts(plot({}, [], [], None)) == ["no step was observed yet"]
 
 
 def test_drawing_leaves_no_window_behind():

@@ -149,6 +149,14 @@ def test_each_layers_share_counts_not_the_size_itself():
     assert judge(large) == []
 
 
+def test_a_batch_of_one_row_has_no_signal_to_lose():
+    assert judge(all_layers(range=0.0)) == []
+    tiny = {"range": 0.0, "std": 1e-6}
+    assert codes(judge({**all_layers(range=0.0), "h1": tiny, "h2": tiny})) == [
+        ("vanishing-signal", "h1", "error")
+    ]
+
+
 def test_a_signal_that_explodes_from_the_start_is_the_weights_and_later_the_updates():
     first = {"h0": {"rms": 0.9}, "h1": {"rms": 1e6}}
     (found,) = judge({"h1": {"rms": 1e6}, "h2": {"rms": 1e7}}, facts(first=first))
@@ -242,7 +250,7 @@ def test_a_young_average_is_a_note_and_a_frozen_one_a_warning():
     (frozen,) = drift(3.0, logs, fresh=True, momentum=1.0)
     assert frozen.severity == "warning"
     assert "never move" in frozen.message
-    assert "momentum=0.99" in frozen.remedy
+    assert "momentum=0.97" in frozen.remedy
 
 
 BAD = {"nonfinite": 5, "rms": math.nan, "std": math.nan, "mean": math.nan}
@@ -385,6 +393,16 @@ def test_a_finding_is_said_once_and_again_only_when_it_gets_worse():
     assert alarms.standing == {("h", "dead-units")}
     assert alarms.update([alarm("error")], 60) == [alarm("error")]
     assert [f.severity for f in alarms.all] == ["error"]
+
+
+def test_what_is_wrong_with_the_whole_net_is_said_once_wherever_it_is_worst():
+    def large(layer):
+        return Finding(layer, "updates-too-large", "warning", "Large.", "Lower the rate.", 3)
+
+    alarms = Alarms()
+    assert alarms.update([large("a")], 10) == [large("a")]
+    assert alarms.update([large("b")], 20) == []
+    assert [finding.layer for finding in alarms.all] == ["a"]
 
 
 def test_training_is_stopped_by_what_is_bad_enough():

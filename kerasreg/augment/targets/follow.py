@@ -184,7 +184,7 @@ class Targets:
 
     @property
     def _fills(self) -> bool:
-        return self.plan.fill_mode == "constant" and self.plan.resamples > 0
+        return self.plan.fill_mode == "constant" and self.plan.fills
 
     def _frames(self, size: Size, uniform: tf.Tensor) -> list[tuple[Frame | None, str]]:
         """Of each step of the plan, how it warps the images, and the name of what mixes them."""

@@ -10,6 +10,8 @@ from kerasreg.diagnostics.finding import Finding
 
 SEVERITIES = ("note", "warning", "error")
 _WIDTH = 100
+# Of the whole net; the layer named is the one where it was worst when it was found.
+WHOLE = ("updates-too-large", "updates-too-small", "exploding-gradient")
 
 
 class Alarms:
@@ -38,10 +40,10 @@ class Alarms:
 
         What is not found again no longer holds, unless there were too few steps to say so (`whole`).
         """
-        now = {(finding.layer, finding.code): finding for finding in found}
+        now = {_key(finding): finding for finding in found}
         said = []
         for i, old in enumerate(self.all):
-            new = now.pop((old.layer, old.code), None)
+            new = now.pop(_key(old), None)
             if new is None:
                 if whole and old.cleared is None:
                     self.all[i] = replace(old, cleared=step)
@@ -52,6 +54,10 @@ class Alarms:
                 self.all[i] = replace(old, cleared=None)
         self.all.extend(now.values())
         return [*said, *now.values()]
+
+
+def _key(finding: Finding) -> tuple[str, str]:
+    return ("" if finding.code in WHOLE else finding.layer, finding.code)
 
 
 def told(findings: Sequence[Finding], epoch: int) -> str:

@@ -39,7 +39,7 @@ def judge_signal_in_training(
     What a normalisation brings back before the next layer reads it has not vanished.
     """
     layers = [layer for layer in window.layers if window.held(layer, "rms")]
-    base_variation, base_rms = _base(window, training, layers)
+    figures, base_variation, base_rms = _base(window, training, layers)
     if not base_rms:
         return
     ends = [i for i, layer in enumerate(layers) if training.is_output(layer)]
@@ -48,13 +48,14 @@ def judge_signal_in_training(
     lost = blown = False
     for i, layer in enumerate(hidden):
         slope = SLOPES.get(facts.activation, 1.0) if (facts := training.of(layer)) else 1.0
-        variation = [(s, _ratio(base_variation * slope, v)) for s, v in window.held(layer, "range", "std")]
+        variation = [(s, _ratio(base_variation * slope, v)) for s, v in window.held(layer, *figures)]
         size = [(s, v / base_rms) for s, v in window.held(layer, "rms")]
         low = LOST.since(variation, (layer, "vanishing-signal") in standing) is not None
         high = BLOWN.since(size, (layer, "exploding-signal") in standing) is not None
         after = layers[i + 1 : (ends[0] if ends else len(layers))]
-        if low and not lost and not _comes_back(window, after, base_variation):
-            yield _vanishing(layer, hidden[i - 1] if i else None, window, base_variation, training)
+        if low and not lost and not _comes_back(window, after, figures, base_variation):
+            before = hidden[i - 1] if i else None
+            yield _vanishing(layer, before, window, figures, base_variation, training)
         if high and not blown and not _calms_down(window, after, base_rms):
             yield _exploding(layer, window, base_rms, training)
         lost, blown = low, high
@@ -167,29 +168,32 @@ def _against_weights(window: Window, layer: str) -> list[tuple[int, float]]:
     return [(s, _ratio(g, weights[s])) for s, g in window.held(layer, "gradient_norm") if weights.get(s)]
 
 
-def _base(window: Window, training: Training, layers: list[str]) -> tuple[float, float]:
-    """The variation and the RMS of what the first linear layer reads, or gives where that is unknown."""
+def _base(window: Window, training: Training, layers: list[str]) -> tuple[tuple[str, ...], float, float]:
+    """What tells variation, and the variation and the RMS of what the first linear layer reads.
+
+    Where nobody knows what it reads, what it gives counts in its place.
+    """
+    ranges = ("range", "std") if any(row.get("range") for row in window.rows) else ("std",)
     if training.first_inputs:
         rms = training.first_inputs[0].rms
-        ranges = any("range" in row for row in window.rows)
-        return (SPAN if ranges else 1.0) * rms, rms
+        return ranges, (SPAN if "range" in ranges else 1.0) * rms, rms
     for i, layer in enumerate(layers):
         facts = training.of(layer)
         if facts is not None and not facts.weighted:
             continue
         source = layers[i - 1] if i else layer
-        variation = middle(v for _, v in window.held(source, "range", "std"))
+        # In batches of one row nothing differs from row to row: what differs in a row has to do.
+        figures = ranges if middle(v for _, v in window.held(source, "range")) > 0 else ("std",)
+        variation = middle(v for _, v in window.held(source, *figures))
         rms = middle(v for _, v in window.held(source, "rms"))
         first = training.first.get(source, {})
         # What it was at the start: a layer that blows up with the others would hide them.
-        return variation or 1.0, float(first.get("rms") or rms) or 1.0
-    return 0.0, 0.0
+        return figures, variation or 1.0, float(first.get("rms") or rms) or 1.0
+    return ranges, 0.0, 0.0
 
 
-def _comes_back(window: Window, after: list[str], base: float) -> bool:
-    return any(
-        middle(v for _, v in window.held(layer, "range", "std")) >= BROUGHT_BACK * base for layer in after
-    )
+def _comes_back(window: Window, after: list[str], figures: tuple[str, ...], base: float) -> bool:
+    return any(middle(v for _, v in window.held(layer, *figures)) >= BROUGHT_BACK * base for layer in after)
 
 
 def _calms_down(window: Window, after: list[str], base: float) -> bool:
@@ -208,13 +212,20 @@ def _and_others(count: int) -> str:
     return "" if count < 2 else f"; so it is in {count - 1} other layer{'s' if count > 2 else ''}"
 
 
-def _vanishing(layer: str, before: str | None, window: Window, base: float, training: Training) -> Finding:
-    series = window.held(layer, "range", "std")
+def _vanishing(
+    layer: str,
+    before: str | None,
+    window: Window,
+    figures: tuple[str, ...],
+    base: float,
+    training: Training,
+) -> Finding:
+    series = window.held(layer, *figures)
     now = middle(v for _, v in series)
-    since = first_since([(s, _ratio(base, v)) for s, v in window.series(layer, "range", "std")], LOST.alarm)
+    since = first_since([(s, _ratio(base, v)) for s, v in window.series(layer, *figures)], LOST.alarm)
     step = ""
     if before is not None:
-        previous = middle(v for _, v in window.held(before, "range", "std"))
+        previous = middle(v for _, v in window.held(before, *figures))
         step = f"; '{before}' before it still gave {previous:.1e}" if previous else ""
     return Finding(
         layer,

@@ -56,7 +56,8 @@ class Look:
             bad = {names[i]: m.nonfinite for i, m in inputs.given.items() if m.nonfinite and i < len(names)}
             if bad:
                 self._bad_inputs[step] = bad
-            elif self._inputs == ((), ()):
+            elif self._inputs == ((), ()) and any(m.deviations.any() for m in inputs.given.values()):
+                # A batch of one row says nothing of how much rows differ.
                 self._inputs = _scales(inputs, names)
         if not self._first:
             self._first_step = step

@@ -80,5 +80,6 @@ def _row_of(path: str, order: list[str]) -> int | None:
 
 
 def _variation(row: object, otherwise: float) -> float:
-    value = row.get("range", row.get("std", otherwise))
+    # In a batch of one row nothing differs from row to row.
+    value = row.get("range") or row.get("std", otherwise)
     return float(value) if math.isfinite(value) else otherwise

@@ -11,6 +11,8 @@ from kerasreg.diagnostics.training.window import Bound, Window, first_since, mid
 # Norm of the update over norm of the weights: about 1e-3 by the rule of thumb of Stanford's CS231n (notes
 # "Neural Networks Part 3", section "Ratio of weights:updates").
 USUAL = 1e-3
+# Adam's first step is as long as the rate, whatever the gradient; later ones are a fifth of it or less.
+FIRST = 5 * USUAL
 # A hundred times more in every layer's every step: ten steps replace all that a layer knew.
 TOO_LARGE = Bound(alarm=100 * USUAL, clear=30 * USUAL)
 # Updates of weights that have grown with them look small again: those of Adam stay as large as the rate is.
@@ -66,7 +68,8 @@ def advised_rate(window: Window, training: Training) -> float | None:
     factor = max([middle(ratios), *([middle(first)] if 2 * len(first) >= len(ratios) and first else [])])
     if not training.rate or not factor >= TOO_LARGE.alarm:
         return None
-    return training.rate * USUAL / factor
+    usual = USUAL if middle(ratios) >= TOO_LARGE.alarm else FIRST
+    return training.rate * usual / factor
 
 
 def _blown_up(layer: str, window: Window, training: Training) -> float | None:
@@ -125,14 +128,15 @@ def _large(
 def _blown(blown: dict[str, float], ratios: dict, window: Window, training: Training) -> Finding:
     worst = max(blown, key=blown.__getitem__)
     first = {layer: training.first[layer]["update_ratio"] for layer in blown}
-    factor = middle(first.values()) / USUAL
+    factor = middle(first.values()) / FIRST
     return Finding(
         worst,
         "updates-too-large",
         "warning",
         f"At step {training.first_step} the weights of {_how_many(list(blown), ratios)} changed by "
-        f"{_percent(first, list(blown))} of their size, where 0.1 % is usual, and by step {window.steps[-1]} "
-        f"they have grown {blown[worst]:.1f} times as large in '{worst}': what they began with is gone.",
+        f"{_percent(first, list(blown))} of their size, where 0.5 % is already much, and by step "
+        f"{window.steps[-1]} they have grown {blown[worst]:.1f} times as large in '{worst}': what they "
+        "began with is gone.",
         f"{_to_try(training, factor)}.",
         training.first_step,
     )
