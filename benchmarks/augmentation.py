@@ -79,7 +79,7 @@ def speed(size: Size, rounds: int, parts: bool) -> tuple[list[Row], dict[str, fl
                 )
         contenders["keras"] = peers.keras_in_tf_data(batch, few, peers.keras_layers())
         if peers.has("kornia"):
-            contenders["kornia"] = peers.kornia(batch, max(1, few // 2))
+            contenders["kornia"] = peers.kornia(batch, max(1, few // 4))
         contenders["cast"] = peers.cast(batch, 2 * size.batches)
         if parts:
             contenders |= {
@@ -87,6 +87,8 @@ def speed(size: Size, rounds: int, parts: bool) -> tuple[list[Row], dict[str, fl
                 "flip": peers.ours(batch, size.batches, geometry()[:1]),
                 "colours": peers.ours(batch, size.batches, colors()),
                 "one warp": peers.ours(batch, size.batches, geometry()),
+                "all nine in batches of 16": peers.ours(batch[:16], 2 * size.batches, geometry() + colors()),
+                "all nine in batches of 1": peers.ours(batch[:1], 8 * size.batches, geometry() + colors()),
                 "called, without tf.data": peers.called(batch, size.batches, geometry() + colors()),
                 "rotation, brightness": peers.ours(
                     batch,
@@ -119,7 +121,15 @@ def between_floor_and_us(pixels: int, found: dict[str, float]) -> list[Row]:
         against(f"{name}: the floor, a cast in tf.data", found["ours"], found["cast"], None),
         *(
             against(f"{name}: {part}", found["ours"], found[part], None)
-            for part in ("nothing but numbered", "flip", "colours", "one warp", "called, without tf.data")
+            for part in (
+                "nothing but numbered",
+                "flip",
+                "colours",
+                "one warp",
+                "all nine in batches of 16",
+                "all nine in batches of 1",
+                "called, without tf.data",
+            )
         ),
     ]
     rows.append(

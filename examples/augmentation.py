@@ -40,7 +40,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--examples", type=int, default=1000, help="training images, as many of each class")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each pipeline, each on other images")
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=800, help="batches of 50 in each run")
+    parser.add_argument("--steps", type=int, default=600, help="batches of 50 in each run")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the JSON and the pictures")
     parser.add_argument("--quick", action="store_true", help="one seed and few steps: does it run?")
     args = parser.parse_args()

@@ -126,9 +126,20 @@ SAMPLES = {
         "bounding_box_format": "rel_xywh",
         "min_visible": 0.3,
         "mask_fill_value": 255.0,
+        "index_key": "number",
+        "epoch_key": "pass",
     },
     "augment.MixUp": {"alpha": 0.3, "num_classes": 5, "probability": 0.3, "name": "blend"},
     "augment.CutMix": {"alpha": 0.5, "num_classes": 5, "probability": 0.3, "name": "paste"},
+    "augment.AugMix": {
+        "severity": 5.5,
+        "width": 2,
+        "depth": 2,
+        "alpha": 0.5,
+        "operations": ["Rotate", "Equalize"],
+        "probability": 0.3,
+        "name": "policy",
+    },
     "augment.RandomCrop": {
         "size": (3, 2),
         "padding": (0, 1),
@@ -158,6 +169,7 @@ SAMPLES = {
         "probability": 0.3,
         "name": "policy",
     },
+    "augment.Augmentation": {"pipeline": None, "name": "augmentation", "trainable": False},
     "augment.RandomFlip": {"mode": "vertical", "probability": 0.3, "name": "flip"},
     "augment.RandomRotation": {"degrees": (-100, 190), "probability": 0.3, "name": "turn", "step": 45.0},
     "augment.RandomZoom": {
@@ -252,6 +264,8 @@ def required(cls):
 
 def sample_arguments(label):
     arguments = dict(SAMPLES.get(label, {}))
+    if label == "augment.Augmentation":
+        arguments["pipeline"] = kr.augment.Pipeline([kr.augment.RandomFlip()], seed=3)
     if label in ("augment.Pipeline", "augment.RandomChoice"):
         arguments["transforms"] = [kr.augment.RandomFlip(name="mirror"), kr.augment.RandomRotation(5)]
     if label == "layers.ConcreteDropout":

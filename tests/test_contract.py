@@ -167,6 +167,10 @@ REFUSED = [
     ("augment.Pipeline", {"mask_fill_value": nan}, "mask_fill_value", "nan"),
     ("augment.MixUp", {"alpha": -1}, "alpha", "-1"),
     ("augment.CutMix", {"num_classes": 1}, "num_classes", "1"),
+    ("augment.Augmentation", {"pipeline": 3}, "pipeline", "3"),
+    ("augment.Pipeline", {"index_key": 3}, "index_key", "3"),
+    ("augment.Pipeline", {"index_key": "index", "epoch_key": 3}, "epoch_key", "3"),
+    ("augment.Pipeline", {"epoch_key": "epoch", "index_key": None}, "index_key", "None"),
     ("augment.RandomFlip", {"mode": "diagonal"}, "mode", "'diagonal'"),
     ("augment.RandomRotation", {"degrees": (10, -10)}, "degrees", "(10, -10)"),
     ("augment.RandomZoom", {"factor": (0.2, -0.1)}, "factor", "(0.2, -0.1)"),
@@ -197,10 +201,24 @@ REFUSED = [
     *[("augment.RandomErasing", {"area": v}, "area", repr(v)) for v in (-0.1, 1.5, (0.5, 0.1), "x")],
     *[("augment.RandomErasing", {"ratio": v}, "ratio", repr(v)) for v in (0, (0, 1), (2, 1))],
     ("augment.RandomErasing", {"fill_value": "black"}, "fill_value", "'black'"),
+    *[("augment.RandomChoice", {"transforms": v}, "transforms", repr(v)) for v in ([], "flip", None)],
+    ("augment.RandomChoice", {"weights": [0.5, 0.6]}, "weights", "[0.5, 0.6]"),
+    *[("augment.RandAugment", {"n": v}, "n", repr(v)) for v in (0, -1, 1.5)],
+    *[("augment.RandAugment", {"magnitude": v}, "magnitude", repr(v)) for v in (-1, 31, nan)],
+    *[
+        (f"augment.{policy}", {"operations": v}, "operations", repr(v))
+        for policy in ("RandAugment", "TrivialAugment", "AugMix")
+        for v in ([], "Rotate", ["Identity"])
+    ],
+    ("augment.TrivialAugment", {"wide": 1}, "wide", "1"),
+    *[("augment.AugMix", {"severity": v}, "severity", repr(v)) for v in (-1, 11)],
+    *[("augment.AugMix", {"width": v}, "width", repr(v)) for v in (0, 1.5)],
+    *[("augment.AugMix", {"depth": v}, "depth", repr(v)) for v in (0, -2, 1.5)],
+    *[("augment.AugMix", {"alpha": v}, "alpha", repr(v)) for v in (0, -1.0, nan)],
     *[
         (label, {"probability": 1.5}, "probability", "1.5")
         for label in EVERY
-        if label.startswith("augment.Random")
+        if label.startswith(("augment.Rand", "augment.TrivialAugment", "augment.AugMix"))
     ],
 ]
 
@@ -249,7 +267,7 @@ def test_every_argument_is_in_its_config(label):
 def test_the_config_holds_what_was_given(label):
     config = make(label).get_config()
     for name, value in sample_arguments(label).items():
-        if name in ("transforms", "layer", "dtype", "function") or (
+        if name in ("transforms", "layer", "dtype", "function", "pipeline") or (
             label == "constraints.UnitNorm" and name == "axis"
         ):
             continue  # kept in another form; the round trips below see them

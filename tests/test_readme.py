@@ -13,6 +13,8 @@ def test_the_blocks_run(tmp_path, monkeypatch, capsys):
     names = {}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
+        if "print(pipeline.explain())" in block:
+            assert f"```text\n{names['pipeline'].explain()}\n```" in README.read_text(encoding="utf-8")
     assert names["prediction"].mean.shape == (360, 10)
     assert names["prediction"].std.max() > 0
     assert (tmp_path / "runs" / "readme" / "activations.jsonl").read_text()

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._core.private import graph_is_compiled_by_xla
+
 LOW_EXPONENT, HIGH_EXPONENT = -10, 6
 
 
@@ -28,17 +30,28 @@ def count(x: Any) -> Any:
 
     A vector of `BINS` numbers, in float32.
     """
-    below = ops.searchsorted(
-        ops.convert_to_tensor(EDGES[1:-1], "float32"), ops.reshape(x, [-1]), side="right"
-    )
-    # Of two bins more than there are, one takes what is NaN.
-    where = ops.where(ops.isnan(ops.reshape(x, [-1])), BINS, ops.cast(below, "int32"))
-    return ops.cast(_tally(where), "float32")[:BINS]
+    values, inner = ops.reshape(x, [-1]), ops.convert_to_tensor(EDGES[1:-1], "float32")
+    if not _tensorflow_runs_each_operation():
+        return _by_comparison(values, inner)
+    import tensorflow as tf
+
+    # One bin more than there are takes what is NaN.
+    where = tf.where(tf.math.is_nan(values), BINS, tf.searchsorted(inner, values, side="right"))
+    counts = tf.math.bincount(where, minlength=BINS + 1, maxlength=BINS + 1)
+    return tf.cast(counts[:BINS], "float32")
 
 
-def _tally(where: Any) -> Any:
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+def _by_comparison(values: Any, inner: Any) -> Any:
+    """One pass in a compiler that joins a comparison and its sum."""
+    reached = ops.sum(ops.cast(values[:, None] >= inner, "int32"), axis=0)
+    known = ops.sum(ops.cast(ops.logical_not(ops.isnan(values)), "int32"))
+    at_least = ops.concatenate([known[None], reached, ops.zeros((1,), "int32")])
+    return ops.cast(at_least[:-1] - at_least[1:], "float32")
 
-        return tf.math.bincount(where, minlength=BINS + 1, maxlength=BINS + 1)
-    return ops.bincount(where, minlength=BINS + 1)
+
+def _tensorflow_runs_each_operation() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return tf.executing_eagerly() or not graph_is_compiled_by_xla(tf.compat.v1.get_default_graph())

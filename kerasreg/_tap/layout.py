@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg._tap import silence
+from kerasreg._tap.histogram import BINS
 from kerasreg._tap.statistics import PER_CHANNEL, SINGLE
 
 
@@ -36,9 +37,15 @@ def lay(name: str, figures: Mapping[str, Any], channels: int | None) -> tuple[Ro
     """A row's layout, and its figures in one vector."""
     single = [field for field in SINGLE if field in figures]
     vectors = [field for field in figures if field not in SINGLE]
-    fields = [(field, 0) for field in single] + [(field, figures[field].shape[0]) for field in vectors]
+    channels = channels or 0
+    # Said, not asked of the tensors where it can be: a graph may not know the shape of what it counts.
+    lengths = dict.fromkeys(PER_CHANNEL, channels)
+    lengths |= {"silent": silence.words(channels), "histogram": BINS}
+    fields = [(field, 0) for field in single] + [
+        (field, lengths.get(field) or figures[field].shape[0]) for field in vectors
+    ]
     parts = [ops.stack([figures[field] for field in single]), *(figures[field] for field in vectors)]
-    return RowLayout(name, tuple(fields), channels or 0), ops.concatenate(parts)
+    return RowLayout(name, tuple(fields), channels), ops.concatenate(parts)
 
 
 def unlay(row: RowLayout, numbers: np.ndarray) -> dict[str, Any]:

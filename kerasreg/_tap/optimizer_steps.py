@@ -158,13 +158,13 @@ def _scale(optimizer: Any, state: Any) -> Any:
         return optimizer.initial_scale
     scale = optimizer.dynamic_scale
     if state is None:
-        return ops.convert_to_tensor(scale)
+        return _value(scale)
     return next(value for held, value in zip(optimizer.variables, state, strict=True) if held is scale)
 
 
 def _value(weight: Any) -> Any:
-    # Of a TensorFlow variable, `convert_to_tensor` gives the variable back, and with it what it will hold.
-    return ops.copy(weight)
+    # A cast is read now; `convert_to_tensor` may hand on a variable, which is read when it is used.
+    return ops.cast(weight, "float32")
 
 
 def _dense(gradient: Any, like: Any) -> Any:

@@ -48,7 +48,7 @@ def summarize(layer: keras.layers.Layer, outputs: Any, look: Look = PLAIN) -> di
     x = ops.cast(ops.stop_gradient(outputs), "float32")
     axis = channel_axis(layer, x)
     others = tuple(i for i in range(len(x.shape)) if i != axis)
-    low, high = ops.min(x, axis=others), ops.max(x, axis=others)
+    low, high = _extremes(x, others)
     zero = ops.cast(ops.equal(x, 0.0), "float32")
     mean = ops.mean(x)
     # A value that is not finite makes the mean so; a mean may be infinite without one, and the count says 0.
@@ -57,8 +57,8 @@ def summarize(layer: keras.layers.Layer, outputs: Any, look: Look = PLAIN) -> di
         "count": ops.cast(ops.size(x), "float32"),
         "mean": mean,
         "variance": variance,
-        "min": ops.min(low),
-        "max": ops.max(high),
+        "min": _extremes(low, None)[0],
+        "max": _extremes(high, None)[1],
         # What is left of it where every row gives the same is nothing, whatever the channels' own levels.
         "range": ops.sqrt(ops.mean(ops.square(high - low))),
         "nonfinite": _nonfinite(x, mean),
@@ -95,6 +95,15 @@ def channel_axis(layer: keras.layers.Layer, x: Any) -> int | None:
         return None
     axis = 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
     return axis if isinstance(x.shape[axis], int) else None
+
+
+def _extremes(x: Any, axes: tuple[int, ...] | None) -> tuple[Any, Any]:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Keras' own refuse the empty share of a batch that a replica may get, at the cost of a check.
+        return tf.reduce_min(x, axes), tf.reduce_max(x, axes)
+    return ops.min(x, axis=axes), ops.max(x, axis=axes)
 
 
 def _nonfinite(x: Any, mean: Any) -> Any:

@@ -1,5 +1,6 @@
 """Image augmentation for tf.data: random transforms, fused into one resample and one colour map."""
 
+from kerasreg.augment.augmix import AugMix
 from kerasreg.augment.color import (
     ColorTransform,
     RandomBrightness,
@@ -21,6 +22,8 @@ from kerasreg.augment.geometry import (
 )
 from kerasreg.augment.histogram import RandomAutoContrast, RandomEqualize
 from kerasreg.augment.hue import RandomHue
+from kerasreg.augment.indices import indices
+from kerasreg.augment.layer import Augmentation
 from kerasreg.augment.mix import CutMix, MixTransform, MixUp
 from kerasreg.augment.noise import RandomGaussianNoise
 from kerasreg.augment.perspective import RandomPerspective
@@ -36,6 +39,8 @@ from kerasreg.augment.tables import RandomPosterize, RandomSolarize
 from kerasreg.augment.transform import Transform
 
 __all__ = [
+    "AugMix",
+    "Augmentation",
     "ColorJitter",
     "ColorTransform",
     "CutMix",
@@ -72,4 +77,5 @@ __all__ = [
     "Rescale",
     "Transform",
     "TrivialAugment",
+    "indices",
 ]

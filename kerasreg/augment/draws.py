@@ -55,7 +55,7 @@ def uniforms(seed: int, lanes: Sequence[tuple[int, int]], epoch: tf.Tensor, inde
     Args:
         seed: The pipeline's seed; its lowest 64 bits count.
         lanes: What the columns are for, from `lane_words`.
-        epoch: Scalar int64, the same for all images of one pass over the data.
+        epoch: int64, the same for all images of one pass over the data: a scalar, or one for each image.
         index: int64 of shape `(images,)`, each image's position in the epoch.
 
     Returns:
@@ -65,7 +65,7 @@ def uniforms(seed: int, lanes: Sequence[tuple[int, int]], epoch: tf.Tensor, inde
     key = threefry2x32(
         (_word(seed), _word(seed >> 32)), (tf.constant(names, tf.uint32), tf.constant(places, tf.uint32))
     )
-    key = threefry2x32(key, words(epoch))
+    key = threefry2x32(key, words(epoch[:, None] if epoch.shape.rank else epoch))
     low, high = words(index)
     bits, _ = threefry2x32(key, (low[:, None], high[:, None]))
     return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24

@@ -30,6 +30,8 @@ Parts = dict[str, Any]
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from kerasreg.augment.layer import Augmentation
+
 
 @register
 class Pipeline:
@@ -69,17 +71,30 @@ class Pipeline:
 
     Fills that repeat the image repeat no boxes and no points. Integer boxes and points become float32.
     `MixUp` and `CutMix` mix the labels; everything else passes through untouched, in its own dtype. Boxes
-    are looked at as floating images are: those of the first element must lie in their images.
+    are looked at when the pipeline is applied: those of the first element must lie in their images.
 
     Randomness: each number is a function of the seed, the epoch, the image's place in it, and the
     transform's name. The same seed gives the same images in every run, whatever the number of
     threads or the batch size; iterating the dataset again gives new ones; a transform that is added
     does not change what the others draw; saved dataset iterators resume where they were.
 
-    Values: floating images are looked at, to see that they lie in `value_range`. For a dataset that
-    reads its first element when the pipeline is applied, and so costs what that element costs (a
-    shuffle before it fills its buffer once more). uint8 images with the default range are not looked at,
-    nor are images inside a `tf.function`.
+    Shared data: the pass and the place in it are counted where the pipeline runs. Where it runs on a share
+    of the data - behind `shard`, in a tf.data service - shares would count alike, and a service would count
+    every iteration as the first. `index_key` and `epoch_key` name entries of the element's dict to take
+    instead, one for each image; `augment.indices` is a dataset that has them. With both, whoever augments an
+    example draws the same for it, and `repeat` behind them repeats images. In a tf.data service:
+
+    - `ShardingPolicy.DYNAMIC` and `FILE`: give both keys, and the workers together give the images of a run
+      without a service. Without the keys workers draw the same numbers for different images.
+    - `DATA`: counted places are right, as every worker counts the whole data and gives a share of it;
+      the epoch needs its key.
+    - `OFF`: every worker gives the whole data; with or without the keys, each image comes in the same form
+      from all.
+
+    Values: images are looked at, to see that they lie in `value_range`: those of every call, and of a
+    dataset the first element of each pass, as it comes by (there the error is TensorFlow's
+    `InvalidArgumentError`). uint8 images with the default range are not looked at, nor are images given to a
+    call inside a `tf.function`. Floating images that lie in [0, 1] are refused for a range like (0, 255).
 
     Compilation: XLA compiles for a batch size when it first sees it, about a second. A smaller batch
     at the end of an epoch is padded to the size of the others and cut back, so it needs no second one.
@@ -107,6 +122,10 @@ class Pipeline:
         min_visible: The least share of a moved box's area in the frame that keeps it, a number in [0, 1].
             One without any is always dropped.
         mask_fill_value: What a constant fill writes into masks.
+        index_key: For datasets of dicts, the key of each image's own number, or of a string of its own (a
+            file's name): int64 or string, one per image. By default images are counted.
+        epoch_key: The key of the number of the pass over the data, one per image; with `index_key` only. By
+            default passes are counted.
 
     Raises:
         ValueError: No transforms, something else among them, two of one name, or an argument or
@@ -141,6 +160,8 @@ class Pipeline:
         bounding_box_format: str | None = None,
         min_visible: float = 0.1,
         mask_fill_value: float = 0.0,
+        index_key: str | None = None,
+        epoch_key: str | None = None,
     ) -> None:
         self.transforms = _check_transforms(transforms)
         self.seed = None if seed is None else arguments.integer("Pipeline", "seed", seed)
@@ -155,6 +176,7 @@ class Pipeline:
             arguments.choice("Pipeline", "bounding_box_format", bounding_box_format, BOX_FORMATS)
         self.min_visible = arguments.number("Pipeline", "min_visible", min_visible, 0, 1)
         self.mask_fill_value = arguments.number("Pipeline", "mask_fill_value", mask_fill_value)
+        self.index_key, self.epoch_key = stream.check_key_names(index_key, epoch_key)
         self._plan = make_plan(
             self.transforms,
             unique_names(self.transforms),
@@ -170,10 +192,17 @@ class Pipeline:
         self._key = secrets.randbits(64) if self.seed is None else self.seed
         self._lanes = self._plan.lanes
         self._kernels: dict[Any, Any] = {}
+        self._keys = stream.Keys(self.index_key, self.epoch_key)
         with tf.init_scope(), tf.device("CPU:0"):
             self._calls = tf.Variable(0, dtype=tf.int64, trainable=False, name="calls")
 
-    def __call__(self, inputs: Any, draw: int | None = None) -> Any:
+    def __call__(
+        self,
+        inputs: Any,
+        draw: int | None = None,
+        num_parallel_calls: int | None = None,
+        deterministic: bool = True,
+    ) -> Any:
         """Augment a `tf.data.Dataset`, or images at once.
 
         Args:
@@ -181,6 +210,10 @@ class Pipeline:
                 element with images in it, as tensors or arrays.
             draw: For images, which draw to take: the same number gives the same result. By default
                 each call takes the next, from 0, also inside a `tf.function`.
+            num_parallel_calls: For a dataset, how many elements are augmented at a time; by default tf.data
+                decides. It changes no image.
+            deterministic: For a dataset, whether elements keep their order. If not, what is ready first comes
+                first; the images are the same.
 
         Returns:
             A dataset of the same structure and cardinality; or the element with new images.
@@ -188,7 +221,7 @@ class Pipeline:
         if isinstance(inputs, tf.data.Dataset):
             if draw is not None:
                 raise arguments.refusal("Pipeline", "draw", "None for a dataset", draw)
-            return self._apply(inputs)
+            return self._apply(inputs, *stream.check_calls(num_parallel_calls, deterministic))
         parts = self._targets.split(inputs)
         images = parts[elements.KEY]
         self._check(inputs, tf.TensorSpec(images.shape, images.dtype), parts)
@@ -199,7 +232,7 @@ class Pipeline:
         else:
             draw = draw if tf.is_tensor(draw) else arguments.integer("Pipeline", "draw", draw, 0)
         epoch = draws.call_epoch(tf.cast(draw, tf.int64))
-        return elements.joined(inputs, self._augment(parts, epoch, tf.constant(0, tf.int64)))
+        return elements.joined(inputs, self.augmented(parts, epoch, stream.count_up(images)))
 
     def explain(self, image_size: tuple[int, int] | None = None) -> Plan:
         """What is fused into what, how often pixels are interpolated, and in which dtype; `print` it.
@@ -257,6 +290,29 @@ class Pipeline:
         units = self._plan.steps[0].units, self._plan.units
         return preview.draw_figure(element, drawn, *units, self.bounding_box_format, class_names)
 
+    def as_layer(self, name: str | None = None) -> Augmentation:
+        """The pipeline as a Keras layer, to augment inside a model, where the model runs; TensorFlow only.
+
+        In training it draws anew at every call, and counts in a weight how often: a saved model goes on where
+        it was. Elsewhere it passes images on. See `Augmentation`.
+
+        Args:
+            name: The layer's name.
+
+        Raises:
+            ValueError: The pipeline changes the size of images or mixes their labels, or Keras runs on
+                another backend.
+
+        Example:
+            >>> def make_model(pipeline):
+            ...     first = [keras.Input([32, 32, 3], dtype="uint8"), pipeline.as_layer()]
+            ...     return keras.Sequential([*first, keras.layers.Flatten(), keras.layers.Dense(10)])
+        """
+        from kerasreg.augment.layer import Augmentation, check_backend
+
+        check_backend()
+        return Augmentation(self, name=name)
+
     def get_config(self) -> dict[str, Any]:
         """Every argument of `__init__`, in types that JSON has."""
         return {
@@ -271,6 +327,8 @@ class Pipeline:
             "bounding_box_format": self.bounding_box_format,
             "min_visible": self.min_visible,
             "mask_fill_value": self.mask_fill_value,
+            "index_key": self.index_key,
+            "epoch_key": self.epoch_key,
         }
 
     @classmethod
@@ -287,20 +345,23 @@ class Pipeline:
     def __repr__(self) -> str:
         return f"Pipeline({readable_arguments(self)})"
 
-    def _apply(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+    def _apply(self, dataset: tf.data.Dataset, calls: int, deterministic: bool) -> tf.data.Dataset:
         specs = self._targets.split(dataset.element_spec)
         spec = specs[elements.KEY]
         self._check(dataset.element_spec, spec, specs)
-        needs_look = values.needs_look(spec.dtype, self.value_range) or self._targets.needs_look(specs)
-        if tf.executing_eagerly() and needs_look:
+        stream.check_keys(dataset.element_spec, self._keys)
+        if tf.executing_eagerly() and self._targets.needs_look(specs):
             for element in dataset.take(1):
-                self._look(self._targets.split(element))
+                self._targets.look(self._targets.split(element))
 
-        def augment(epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor, element: Any) -> Any:
-            parts = self._augment(self._targets.split(element), epoch, first, widest)
-            return elements.joined(element, parts)
+        def augment(place: stream.Place, element: Any) -> Any:
+            parts = self._targets.split(element)
+            if values.needs_look(spec.dtype, self.value_range):
+                stream.only_first(place, lambda: values.check_values(parts[elements.KEY], self.value_range))
+            return elements.joined(element, self.augmented(parts, place.epoch, place.index, place.widest))
 
-        return stream.map_numbered(dataset, spec.shape.rank == 4, augment)
+        batched = spec.shape.rank == 4
+        return stream.map_numbered(dataset, batched, augment, self._keys, calls, deterministic)
 
     def _check(self, element: Any, spec: Any, parts: Parts) -> None:
         values.check_spec(spec, self.value_range)
@@ -316,33 +377,40 @@ class Pipeline:
             values.check_values(images, self.value_range)
         self._targets.look(parts)
 
-    def _augment(
-        self, parts: Parts, epoch: tf.Tensor, first: tf.Tensor, widest: tf.Tensor | None = None
+    def augmented(
+        self, parts: Parts, epoch: tf.Tensor, index: tf.Tensor, widest: tf.Tensor | None = None
     ) -> Parts:
-        """The parts of an element after the plan; its first image is the `first` of its epoch."""
+        """The parts of an element after the plan, given what the draws are for; no checks.
+
+        Args:
+            parts: From `Targets.split`: the images, one or a batch, and what moves with them.
+            epoch: int64, a scalar or one for each image.
+            index: int64, the number of each image in its epoch, a scalar for a single one.
+            widest: The size to which a smaller batch is padded while it is worked on, scalar int64.
+        """
         images = parts[elements.KEY]
         if images.shape.rank == 3:
-            single = self._augment(_each(lambda part: part[None], parts), epoch, first)
+            single = self.augmented(_each(lambda part: part[None], parts), epoch, index[None])
             return _each(lambda part: part[0], single)
         size = tf.shape(images, out_type=tf.int64)[0]
-        index = first + tf.range(size)
-        kernel = self._kernel(parts)
+        kernel = self._kernel(parts, epoch.shape.rank)
         if widest is None or images.shape[0] is not None:
             return kernel(parts, epoch, index, size)
         missing = tf.cast(widest - size, tf.int32)
-        padded = tf.cond(missing > 0, lambda: _pad((parts, index), missing), lambda: (parts, index))
-        whole = kernel(padded[0], epoch, padded[1], size)
+        real = (parts, epoch, index) if epoch.shape.rank else (parts, index)
+        padded = tf.cond(missing > 0, lambda: _pad(real, missing), lambda: real)
+        whole = kernel(padded[0], padded[1] if epoch.shape.rank else epoch, padded[-1], size)
         return _each(lambda part: part[:size], whole)
 
-    def _kernel(self, parts: Parts) -> Any:
-        """The compiled function for parts of these shapes and dtypes."""
+    def _kernel(self, parts: Parts, epochs: int) -> Any:
+        """The compiled function for parts of these shapes and dtypes, and an epoch of this rank."""
         specs = _each(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), parts)
-        signature = tuple((tuple(path), spec) for path, spec in keras.tree.flatten_with_path(specs))
+        signature = epochs, *((tuple(path), spec) for path, spec in keras.tree.flatten_with_path(specs))
         if signature not in self._kernels:
             scalar, numbers = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
             self._kernels[signature] = tf.function(
                 partial(augment_batch, self._targets, self._key, self._lanes),
-                input_signature=[specs, scalar, numbers, scalar],
+                input_signature=[specs, numbers if epochs else scalar, numbers, scalar],
             )
         return self._kernels[signature]
 
@@ -363,7 +431,7 @@ def augment_batch(
         key: The pipeline's seed.
         lanes: What the numbers are for, from `draws.lane_words`.
         parts: From `Targets.split`, all batched.
-        epoch: Scalar int64.
+        epoch: int64, a scalar or one for each image.
         index: int64 of shape `(images,)`, each image's number in the epoch.
         size: Scalar int64, how many of the images are real; those behind them are padding.
     """

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from kerasreg._core import arguments
 
 _SLACK = 1e-3
 """Fraction of the range by which values may lie outside: resizing and arithmetic round."""
+
+_LARGE = 16
+"""From which upper end on a range is not that of values in [0, 1]."""
 
 
 def check_value_range(value: Any) -> tuple[float, float]:
@@ -66,28 +68,55 @@ def needs_look(dtype: tf.DType, value_range: tuple[float, float]) -> bool:
 
 
 def check_values(images: Any, value_range: tuple[float, float]) -> None:
-    """Refuse images with a value outside the range, or that is not a number."""
-    values = np.asarray(images)
-    if not values.size:
-        return
-    if values.dtype.kind not in "iuf":
-        # NumPy knows no bfloat16, and cannot tell its order.
-        values = values.astype(np.float32)
+    """Refuse images with a value outside the range, or that is not a number.
+
+    Raises:
+        ValueError: At once where images can be looked at now. In a graph it is an `InvalidArgumentError` with
+            the same sentence, when the graph runs.
+    """
+    found = fault(tf.convert_to_tensor(images), value_range)
+    if not tf.executing_eagerly():
+        tf.debugging.Assert(tf.equal(found, ""), [found])
+    elif found != "":
+        raise ValueError(found.numpy().decode())
+
+
+def fault(images: tf.Tensor, value_range: tuple[float, float]) -> tf.Tensor:
+    """The sentence about what is wrong with the images' values, a scalar string; empty where nothing is."""
     low, high = value_range
-    smallest, largest = float(values.min()), float(values.max())
+    pixels = tf.cast(images, tf.float32)
+    smallest, largest = tf.reduce_min(pixels), tf.reduce_max(pixels)
     slack = _SLACK * (high - low)
-    # Written so that NaN, which compares false, is refused.
-    if not (low - slack <= smallest and largest <= high + slack):
-        came = arguments.Came(
-            "images that hold NaN" if np.isnan(smallest) else f"images from {smallest:g} to {largest:g}"
-        )
-        raise arguments.refusal(
-            "Pipeline",
-            "value_range",
-            "the range that the images' values lie in",
-            arguments.Came(f"({low:g}, {high:g}) with {came}"),
-            "clean the images or state their range",
-        )
+    extent = ["images from ", _words(smallest), " to ", _words(largest)]
+
+    def sentence(came: list[Any], remedy: str) -> tf.Tensor:
+        allowed = "the range of the values in the images"
+        mark = arguments.Came(f"({low:g}, {high:g}) with \0")
+        head, tail = str(arguments.refusal("Pipeline", "value_range", allowed, mark, remedy)).split("\0")
+        return tf.strings.join([head, *came, tail])
+
+    remedy = "clean the images or state their range"
+    cases = [
+        (tf.equal(tf.size(pixels), 0), lambda: tf.constant("")),
+        # Not seen by the two below: a maximum over NaN is what it is compared with last.
+        (tf.reduce_any(tf.math.is_nan(pixels)), lambda: sentence(["images that hold NaN"], remedy)),
+        ((smallest < low - slack) | (largest > high + slack), lambda: sentence(extent, remedy)),
+    ]
+    if images.dtype.is_floating and high >= _LARGE:
+        unit = "(0, 1)" if low >= 0 else "(-1, 1)"
+        scale = f"multiply them by {high:g} or give value_range={unit}"
+        cases.append((_is_unit_scaled(pixels), lambda: sentence(extent, scale)))
+    return tf.case(cases, default=lambda: tf.constant(""), exclusive=False)
+
+
+def _is_unit_scaled(pixels: tf.Tensor) -> tf.Tensor:
+    """Whether values lie in [-1, 1] and not only on whole numbers, as they do in an image that is black."""
+    broken = tf.reduce_mean(tf.cast(tf.not_equal(pixels, tf.round(pixels)), tf.float32))
+    return (tf.reduce_max(tf.abs(pixels)) <= 1) & (broken > 0.01)
+
+
+def _words(number: tf.Tensor) -> tf.Tensor:
+    return tf.strings.as_string(number, shortest=True)
 
 
 def check_dtype(dtype: Any) -> str:

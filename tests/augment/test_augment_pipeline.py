@@ -110,11 +110,12 @@ def test_a_smaller_last_batch_is_run_at_the_size_of_the_others(monkeypatch):
 
 
 @pytest.mark.parametrize("calls", [1, 2, 7])
-def test_parallel_consumers_see_the_serial_images(pipeline, first_epoch, calls):
-    options = tf.data.Options()
-    options.threading.private_threadpool_size = calls
-    data = dataset().batch(4).apply(pipeline).with_options(options)
-    np.testing.assert_array_equal(collect(data.prefetch(calls)), first_epoch)
+def test_any_number_of_parallel_calls_gives_the_serial_images(pipeline, first_epoch, calls):
+    data = pipeline(dataset(np.arange(22)).batch(4), num_parallel_calls=calls)
+    np.testing.assert_array_equal(collect(data.map(lambda x, _: x)), first_epoch)
+    loose = pipeline(dataset(np.arange(22)).batch(4), num_parallel_calls=calls, deterministic=False)
+    images, places = (np.concatenate(part) for part in zip(*loose, strict=True))
+    np.testing.assert_array_equal(images, first_epoch[places])
 
 
 def test_repeat_before_or_after_gives_new_images_every_epoch(pipeline, first_epoch):
@@ -326,6 +327,15 @@ def test_any_number_of_channels(channels):
         (lambda: gentle(value_range=255), ["`value_range` of Pipeline", "255"]),
         (lambda: gentle(value_range=(0, float("nan"))), ["`value_range` of Pipeline", "nan"]),
         (lambda: gentle(fill_mode="mirror"), ["`fill_mode` of Pipeline", "'mirror'", "'reflect'"]),
+        (lambda: gentle(index_key=3), ["`index_key` of Pipeline", "3"]),
+        (lambda: gentle(index_key="a", epoch_key=""), ["`epoch_key` of Pipeline", "''"]),
+        (lambda: gentle(epoch_key="epoch"), ["`index_key` of Pipeline", "together with epoch_key", "None"]),
+        (lambda: gentle()(dataset(), num_parallel_calls=0), ["`num_parallel_calls` of Pipeline", "0"]),
+        (lambda: gentle()(dataset(), deterministic=1), ["`deterministic` of Pipeline", "1"]),
+        (lambda: augment.indices(0), ["`count` of indices", "0"]),
+        (lambda: augment.indices(3, epochs=-1), ["`epochs` of indices", "-1"]),
+        (lambda: augment.indices(3, shuffle="yes"), ["`shuffle` of indices", "'yes'"]),
+        (lambda: augment.indices(3, seed=0.5), ["`seed` of indices", "0.5"]),
         (lambda: gentle(fill_value="black"), ["`fill_value` of Pipeline", "'black'"]),
         (lambda: gentle(dtype="int64"), ["`dtype` of Pipeline", "'int64'"]),
         (lambda: gentle(dtype="uint8", value_range=(0, 1)), ["`dtype` of Pipeline", "(0, 1)"]),
@@ -362,13 +372,9 @@ FLOATS = IMAGES.astype(np.float32)
         (FLOATS[0, 0], (0, 255), ["`images` of Pipeline", "(8, 3)"]),
         (IMAGES > 3, (0, 255), ["`images` of Pipeline", "bool"]),
         (IMAGES, (0, 1), ["`value_range` of Pipeline", "uint8", "(0.0, 1.0)"]),
-        (FLOATS + 1, (0, 1), ["`value_range` of Pipeline", "(0, 1)", "from 1 to 256"]),
-        (FLOATS - 300, (0, 255), ["`value_range` of Pipeline", "(0, 255)", "from -300 to -45"]),
-        (np.where(FLOATS > 200, np.nan, FLOATS), (0, 255), ["`value_range` of Pipeline", "NaN"]),
-        (IMAGES, (0, 100), ["`value_range` of Pipeline", "(0, 100)", "to 255"]),
     ],
 )
-def test_images_that_do_not_fit_are_refused_with_their_numbers(images, value_range, words):
+def test_images_of_another_shape_or_type_are_refused(images, value_range, words):
     pipeline = gentle(value_range=value_range)
     data = tf.data.Dataset.from_tensors(images)
     for refused in (lambda: pipeline(images), lambda: data.apply(pipeline)):
@@ -376,6 +382,48 @@ def test_images_that_do_not_fit_are_refused_with_their_numbers(images, value_ran
             refused()
         for word in words:
             assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("images", "value_range", "words"),
+    [
+        (FLOATS + 1, (0, 1), ["(0, 1)", "from 1 to 256"]),
+        (FLOATS - 300, (0, 255), ["(0, 255)", "from -300 to -45"]),
+        (np.where(FLOATS > 200, np.nan, FLOATS), (0, 255), ["hold NaN", "clean the images"]),
+        (IMAGES, (0, 100), ["(0, 100)", "to 255"]),
+        (FLOATS / 255, (0, 255), ["(0, 255)", "from 0 to 1;", "multiply them by 255", "value_range=(0, 1)"]),
+        (FLOATS / 128 - 1, (-128, 127), ["from -1 to 0.99", "multiply them by 127", "value_range=(-1, 1)"]),
+    ],
+)
+def test_values_that_do_not_fit_are_refused_with_their_numbers(images, value_range, words):
+    pipeline = gentle(value_range=value_range)
+    data = tf.data.Dataset.from_tensor_slices(images).batch(11).apply(pipeline)
+    with pytest.raises(ValueError, match="`value_range` of Pipeline") as called:
+        pipeline(images)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`value_range` of Pipeline") as applied:
+        list(data)
+    for error in (called, applied):
+        for word in words:
+            assert word in str(error.value)
+    assert str(called.value) in str(applied.value) or len(images) > 11
+
+
+@pytest.mark.parametrize("black", [FLOATS * 0, np.minimum(IMAGES, 1).astype(np.float16)])
+def test_dark_images_are_no_mismatch(black):
+    assert gentle()(black).shape == black.shape
+    assert len(list(tf.data.Dataset.from_tensors(black).apply(gentle()))) == 1
+
+
+def test_a_dataset_is_read_once():
+    reads = []
+
+    def read():
+        reads.append(1)
+        yield from FLOATS
+
+    data = tf.data.Dataset.from_generator(read, output_signature=tf.TensorSpec([6, 8, 3], tf.float32))
+    assert len(list(data.shuffle(22).apply(gentle()))) == 22
+    assert len(reads) == 1
 
 
 def test_transforms_about_rgb_refuse_other_channels():
@@ -438,6 +486,10 @@ TRANSFORMS = [
     augment.RandomGaussianBlur((0.5, 1.0), probability=0.4),
     augment.RandomGaussianNoise((0.01, 0.1), probability=0.4),
     augment.RandomErasing(0.2, (0.5, 1.0), [0.0, 0.5, -0.5], probability=0.4),
+    augment.RandomChoice([augment.RandomFlip(), augment.RandomErasing(0.1)], [0.25, 0.75], probability=0.4),
+    augment.RandAugment(1, 5, ["Rotate", "Equalize"], probability=0.4),
+    augment.TrivialAugment(False, ["Rotate", "Color"], probability=0.4),
+    augment.AugMix(2, 2, 1, 0.5, ["Rotate", "Solarize"], probability=0.4),
     augment.Rescale([0.5, 0.25, 2.0], -1.0, name="standardise"),
     augment.MixUp(0.4, 5, probability=0.4),
     augment.CutMix(0.5, probability=0.4),
