@@ -131,6 +131,15 @@ SAMPLES = {
     },
     "augment.MixUp": {"alpha": 0.3, "num_classes": 5, "probability": 0.3, "name": "blend"},
     "augment.CutMix": {"alpha": 0.5, "num_classes": 5, "probability": 0.3, "name": "paste"},
+    "augment.AugMix": {
+        "severity": 5.5,
+        "width": 2,
+        "depth": 2,
+        "alpha": 0.5,
+        "operations": ["Rotate", "Equalize"],
+        "probability": 0.3,
+        "name": "policy",
+    },
     "augment.RandomCrop": {
         "size": (3, 2),
         "padding": (0, 1),

@@ -201,10 +201,24 @@ REFUSED = [
     *[("augment.RandomErasing", {"area": v}, "area", repr(v)) for v in (-0.1, 1.5, (0.5, 0.1), "x")],
     *[("augment.RandomErasing", {"ratio": v}, "ratio", repr(v)) for v in (0, (0, 1), (2, 1))],
     ("augment.RandomErasing", {"fill_value": "black"}, "fill_value", "'black'"),
+    *[("augment.RandomChoice", {"transforms": v}, "transforms", repr(v)) for v in ([], "flip", None)],
+    ("augment.RandomChoice", {"weights": [0.5, 0.6]}, "weights", "[0.5, 0.6]"),
+    *[("augment.RandAugment", {"n": v}, "n", repr(v)) for v in (0, -1, 1.5)],
+    *[("augment.RandAugment", {"magnitude": v}, "magnitude", repr(v)) for v in (-1, 31, nan)],
+    *[
+        (f"augment.{policy}", {"operations": v}, "operations", repr(v))
+        for policy in ("RandAugment", "TrivialAugment", "AugMix")
+        for v in ([], "Rotate", ["Identity"])
+    ],
+    ("augment.TrivialAugment", {"wide": 1}, "wide", "1"),
+    *[("augment.AugMix", {"severity": v}, "severity", repr(v)) for v in (-1, 11)],
+    *[("augment.AugMix", {"width": v}, "width", repr(v)) for v in (0, 1.5)],
+    *[("augment.AugMix", {"depth": v}, "depth", repr(v)) for v in (0, -2, 1.5)],
+    *[("augment.AugMix", {"alpha": v}, "alpha", repr(v)) for v in (0, -1.0, nan)],
     *[
         (label, {"probability": 1.5}, "probability", "1.5")
         for label in EVERY
-        if label.startswith("augment.Random")
+        if label.startswith(("augment.Rand", "augment.TrivialAugment", "augment.AugMix"))
     ],
 ]
 

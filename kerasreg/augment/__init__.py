@@ -1,5 +1,6 @@
 """Image augmentation for tf.data: random transforms, fused into one resample and one colour map."""
 
+from kerasreg.augment.augmix import AugMix
 from kerasreg.augment.color import (
     ColorTransform,
     RandomBrightness,
@@ -38,6 +39,7 @@ from kerasreg.augment.tables import RandomPosterize, RandomSolarize
 from kerasreg.augment.transform import Transform
 
 __all__ = [
+    "AugMix",
     "Augmentation",
     "ColorJitter",
     "ColorTransform",

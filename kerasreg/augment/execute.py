@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import tensorflow as tf
 
-from kerasreg.augment import choice, color
+from kerasreg.augment import choice, color, mixture
 from kerasreg.augment.color import ColorMap, mean_color
 from kerasreg.augment.mix import mix_pixels
 from kerasreg.augment.pixels import Found, Pass, gated
 from kerasreg.augment.placed import Placed
-from kerasreg.augment.plan import AFFINE, CHOICE, Plan, Segment
+from kerasreg.augment.plan import AFFINE, CHOICE, MIXTURE, Plan, Segment
 from kerasreg.augment.transform import Size
 from kerasreg.augment.units import Units
 from kerasreg.augment.warp import move, samples_needed, sizes, supersampled, warp
@@ -50,6 +51,9 @@ def execute(
     for segment in plan.segments:
         if segment.kind == "mix":
             images = compiled(partial(render_mix, segment, plan))(images, pairs[segment.steps[0].name])
+            continue
+        if segment.kind == MIXTURE:
+            images = mixed_chains(segment, plan, images, uniform, compiled)
             continue
         placed = frame if segment is plan.segments[0] else None
         parameters = compiled(partial(find_parameters, segment, plan))(images, uniform, placed)
@@ -145,6 +149,38 @@ def render_choice(segment: Segment, plan: Plan, images: tf.Tensor, parameters: P
     units = segment.steps[0].units
     pixels = choice.carry_out(segment.rounds, _clipped(tf.cast(images, tf.float32), units), parameters)
     return tf.ensure_shape(_left(pixels, segment, plan), images.shape)
+
+
+def mixed_chains(
+    segment: Segment, plan: Plan, images: tf.Tensor, uniform: tf.Tensor, compiled: Compile
+) -> tf.Tensor:
+    """The images mixed with what the chains make of them."""
+    step, chain = segment.steps[0], segment.chain
+    shares = compiled(lambda numbers: step.transform.shares(numbers))(step.numbers(uniform))
+    if segment is not plan.segments[0]:
+        images = compiled(lambda pixels: _clipped(pixels, step.units))(images)
+    kept: list[Callable[..., Any]] = []
+    add = compiled(mixture.continued)
+    mixed = compiled(mixture.begun)(images, shares["image"])
+    for number in range(step.transform.width):
+        first = segment.chain_lane + number * len(chain.lanes)
+        columns = uniform[:, first : first + len(chain.lanes)]
+        made = execute(chain, images, columns, _compiled_once(compiled, kept))
+        mixed = add(mixed, made, shares["chains"][:, number])
+    return compiled(lambda pixels: _left(pixels, segment, plan))(mixed)
+
+
+def _compiled_once(compiled: Compile, kept: list[Callable[..., Any]]) -> Compile:
+    """For a second run of the same functions in the same order: what was compiled in the first."""
+    place = itertools.count()
+
+    def compile_or_take(function: Callable[..., Any]) -> Callable[..., Any]:
+        i = next(place)
+        if i == len(kept):
+            kept.append(compiled(function))
+        return kept[i]
+
+    return compile_or_take
 
 
 def run_either(

@@ -96,6 +96,8 @@ def check_operations(owner: str, names: Any) -> list[str]:
     allowed = f"None or a non-empty list of different names out of {listed}"
     if not isinstance(names, list | tuple) or not names or len(set(map(str, names))) != len(names):
         raise arguments.refusal(owner, "operations", allowed, names)
+    if list(names) == ["Identity"]:
+        raise arguments.refusal(owner, "operations", "a list with more than 'Identity'", names)
     for name in names:
         if name not in OPERATIONS:
             raise arguments.refusal(owner, "operations", allowed, arguments.Came(f"{name!r} in it"))

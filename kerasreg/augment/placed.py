@@ -59,6 +59,11 @@ class Placed:
         """The name under which it stands in the pipeline."""
         return self.policy or self.name
 
+    @property
+    def turn(self) -> str:
+        """What it shares with the other members of its round, of which at most one acts on an image."""
+        return self.name.rpartition("/")[0] if self.policy else self.name
+
     def numbers(self, uniform: tf.Tensor) -> tf.Tensor:
         """Its columns of the pipeline's uniform numbers, `(images, lanes)`."""
         own = uniform[:, self.lane : self.lane + self.transform.lanes]
@@ -76,7 +81,8 @@ class Placed:
         matrix = self.transform.gated_matrix(self.numbers(uniform), height, width)
         if not self.gate:
             return matrix
-        return tf.where(opens(self.gate, uniform)[:, None, None], matrix, tf.eye(3))
+        idle = self.transform.idle_matrix(height, width)
+        return tf.where(opens(self.gate, uniform)[:, None, None], matrix, idle)
 
     def color_map(self, uniform: tf.Tensor, mean: tf.Tensor) -> ColorMap:
         """Of a transform of colours: each image's map, the identity where it does not fire."""

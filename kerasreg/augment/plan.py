@@ -27,6 +27,7 @@ from kerasreg._core import arguments
 from kerasreg.augment.color import ColorTransform
 from kerasreg.augment.geometry import GeometricTransform
 from kerasreg.augment.mix import MixTransform
+from kerasreg.augment.mixture import Mixture
 from kerasreg.augment.pixels import PixelTransform
 from kerasreg.augment.placed import Lanes, Placed
 from kerasreg.augment.policy import Policy, place
@@ -38,6 +39,9 @@ AFFINE = "affine"
 
 CHOICE = "choice"
 """The kind of step that goes through the images one by one, and does to each what its policy chose for it."""
+
+MIXTURE = "mixture"
+"""The kind of step that mixes each image with what several draws of a chain of steps make of it."""
 
 _DOES = {
     "table": "value by value",
@@ -52,6 +56,7 @@ _APART = {
     "noise": "adds to the finished values",
     "cut-out": "hides what has been made so far",
     CHOICE: "goes through the images one by one",
+    MIXTURE: "makes several images out of each finished one",
     "mix": "takes the finished pixels of another image",
 }
 
@@ -64,15 +69,19 @@ class Segment:
         steps: The transforms, in order.
         reason: Why they are not in the step before; empty for the first.
         rounds: Of a choice, the transforms by rounds: of each, at most one acts on an image.
+        chain: Of a mixture, what a chain does; its columns of random numbers are counted from its own first.
+        chain_lane: The first column of the first chain. The columns of the others follow.
     """
 
     steps: tuple[Placed, ...]
     reason: str = ""
     rounds: tuple[tuple[Placed, ...], ...] = ()
+    chain: Plan | None = None
+    chain_lane: int = 0
 
     @property
     def kind(self) -> str:
-        """`"affine"`, `"choice"`, or the kind of its transforms of pixels."""
+        """`"affine"`, `"choice"`, or the kind of its transform of pixels or of images."""
         return CHOICE if self.rounds else _kind(self.steps[0].transform)
 
     @property
@@ -115,7 +124,10 @@ class Segment:
     @property
     def shrinks(self) -> float:
         """How many pixels of the input can at most lie side by side in one of the output."""
-        return math.prod(step.transform.shrinks() for step in self.geometry)
+        by_turn: dict[str, float] = {}
+        for step in self.geometry:
+            by_turn[step.turn] = max(by_turn.get(step.turn, 1.0), step.transform.shrinks())
+        return math.prod(by_turn.values())
 
     @property
     def uses_mean(self) -> bool:
@@ -175,6 +187,11 @@ class Plan:
         return [step for segment in self.segments for step in segment.geometry]
 
     @property
+    def mixtures(self) -> list[Placed]:
+        """The transforms that mix an image with draws of its own, in order."""
+        return [step for step in self.steps if isinstance(step.transform, Mixture)]
+
+    @property
     def mixes(self) -> list[Placed]:
         """The transforms that mix images, in order."""
         return [step for step in self.steps if isinstance(step.transform, MixTransform)]
@@ -198,7 +215,16 @@ class Plan:
     @property
     def resamples(self) -> int:
         """How often a pixel is interpolated on its way through the pipeline."""
-        return sum(segment.resamples for segment in self.segments)
+        chains = sum(s.chain.resamples * s.steps[0].transform.width for s in self.segments if s.chain)
+        return chains + sum(segment.resamples for segment in self.segments)
+
+    @property
+    def resamples_alone(self) -> int:
+        """How often it would be, one transform at a time."""
+        turns = {step.turn for step in self.geometry if not step.transform.moves_whole_pixels}
+        return len(turns) + sum(
+            s.chain.resamples_alone * s.steps[0].transform.width for s in self.segments if s.chain
+        )
 
     @property
     def fills(self) -> bool:
@@ -234,9 +260,7 @@ class Plan:
             lines += [
                 f"{number}. {line}" if not i else f"   {line}" for i, line in enumerate(self._tell(segment))
             ]
-        # Of each round of a policy one.
-        filling = [step for step in self.geometry if not step.transform.moves_whole_pixels]
-        alone = len({step.name.rpartition("/")[0] if step.policy else step.name for step in filling})
+        alone = self.resamples_alone
         lines.append(f"resamples per image: {self.resamples} (one transform at a time: {alone})")
         moved = all(self._copies(segment) for segment in self.segments)
         inner = "the images' own dtype" if moved else "float32"
@@ -256,7 +280,13 @@ class Plan:
             parts.append(f"choice: {_names(segment.steps)}, {rounds} -> what each image drew, one by one")
             parts += _drawn(segment.steps)
             return parts + [f"apart from the step before: {reason}" for reason in [segment.reason] if reason]
-        if segment.kind != AFFINE:
+        if segment.kind == MIXTURE:
+            chains = _count(segment.steps[0].transform.width, "chain")
+            parts.append(
+                f"mixture: {_names(segment.steps)} -> a weighted mean of the image and {chains}, of each"
+            )
+            parts += [f"   {line}" for one in segment.chain.segments for line in self._tell(one)]
+        elif segment.kind != AFFINE:
             parts.append(f"{segment.kind}: {_names(segment.steps)} -> {_DOES[segment.kind]}")
         if segment.kind == "mix":
             like = f"(batch, {self.num_classes})" if self.num_classes else "of their own shape"
@@ -317,25 +347,37 @@ def make_plan(
 ) -> Plan:
     """Group neighbouring transforms into steps, in order."""
     lanes, units = Lanes(), Units.of(value_range)
+    frame = Plan((), fill_mode, fill_value, value_range, dtype, exact, interpolation)
     segments: list[Segment] = []
     for transform, name in zip(transforms, names, strict=True):
-        for one in transform.members if isinstance(transform, Policy) else [transform]:
+        policy = transform.chain if isinstance(transform, Mixture) else transform
+        for one in policy.members if isinstance(policy, Policy) else [transform]:
             _refuse_colors_behind_channels(one, name, units)
-        for segment in _alone(transform, name, lanes, units, exact):
+        for segment in _alone(transform, name, lanes, units, frame):
             reason = _why_apart(segments[-1], segment, fill_mode, exact) if segments else ""
             if reason is None:
                 segments[-1] = replace(segments[-1], steps=segments[-1].steps + segment.steps)
             else:
                 segments.append(replace(segment, reason=reason))
         units = transform.units_after(units)
-    plan = Plan(tuple(segments), fill_mode, fill_value, value_range, dtype, exact, interpolation)
-    return replace(plan, lanes=tuple(lanes.words))
+    return replace(frame, segments=tuple(segments), lanes=tuple(lanes.words))
 
 
-def _alone(transform: Transform, name: str, lanes: Lanes, units: Units, exact: bool) -> list[Segment]:
-    """The steps that a transform would be without the others."""
+def _alone(transform: Transform, name: str, lanes: Lanes, units: Units, frame: Plan) -> list[Segment]:
+    """The steps that a transform would be without the others, in a plan that has none yet."""
     if isinstance(transform, Policy):
-        return _of_rounds(place(transform, name, lanes, units), exact)
+        return _of_rounds(place(transform, name, lanes, units), frame.exact)
+    if isinstance(transform, Mixture):
+        step = Placed(transform, name, lanes.take(name, transform.lanes), units)
+        first = len(lanes.words)
+        for number in range(transform.width):
+            # The columns of every chain are in the same order, so that the steps of one serve all.
+            own = Lanes()
+            rounds = place(transform.chain, f"{name}/{number}", own, units, outermost=name)
+            lanes.words += own.words
+        segments = tuple(_of_rounds(rounds, frame.exact))
+        chain = replace(frame, segments=segments, dtype="float32", lanes=tuple(own.words))
+        return [Segment((step,), chain=chain, chain_lane=first)]
     return [Segment((Placed(transform, name, lanes.take(name, transform.lanes), units),))]
 
 
@@ -371,7 +413,7 @@ def _why_apart(before: Segment, segment: Segment, fill_mode: str, exact: bool) -
     kind, name = segment.kind, segment.steps[0].listed
     if kind == AFFINE and before.kind != AFFINE:
         return f"{name} acts on what {before.steps[-1].listed} leaves, and does not commute with it"
-    if kind != before.kind or kind in ("stencil", "mix", CHOICE):
+    if kind != before.kind or kind in ("stencil", "mix", CHOICE, MIXTURE):
         return f"{name} {_APART[kind]}"
     if kind == AFFINE and fill_mode == "constant" and segment.fills:
         first = next((i for i, step in enumerate(before.steps) if _fills(step.transform)), len(before.steps))
@@ -382,7 +424,7 @@ def _why_apart(before: Segment, segment: Segment, fill_mode: str, exact: bool) -
 
 
 def _kind(transform: Transform) -> str:
-    return transform.kind if isinstance(transform, PixelTransform | MixTransform) else AFFINE
+    return transform.kind if isinstance(transform, PixelTransform | MixTransform | Mixture) else AFFINE
 
 
 def _fills(transform: Transform) -> bool:

@@ -101,12 +101,12 @@ def _check_members(owner: str, transforms: Any) -> list[Transform]:
 
 
 def _check_member(owner: str, transform: Transform) -> None:
-    units, size = Units.of((0, 255)), (64, 48)
+    units = Units.of((0, 255))
     if not isinstance(transform, GeometricTransform | ColorTransform | PixelTransform | Policy):
         allowed = "transforms of one image that are matrices or work on its pixels, or policies of these"
     elif transform.units_after(units) != units:
         allowed = "transforms that leave the units of the values alone"
-    elif transform.size_after(size) != size:
+    elif transform.changes_size:
         allowed = "transforms that leave the size of images alone"
     else:
         return

@@ -89,6 +89,7 @@ class Targets:
         batched = images.shape.rank == 4
         if self.plan.mixes:
             self._check_mixes(element, parts, batched)
+        self._check_mixtures(element)
         if self.plan.geometry:
             checks.check_companions(companions_of(element), images)
         self._check_parts(parts, batched)
@@ -101,6 +102,14 @@ class Targets:
             checks.check_boxes(parts[BOXES], batched, self.box_format)
         if KEYPOINTS in parts:
             checks.check_keypoints(parts[KEYPOINTS], batched)
+
+    def _check_mixtures(self, element: Any) -> None:
+        marks = [key for key in FOLLOW_GEOMETRY if key in places(element)]
+        if marks and self.plan.mixtures:
+            names = ", ".join(step.name for step in self.plan.mixtures)
+            allowed = f"without {', '.join(map(repr, marks))} for {names}"
+            remedy = "what they mark is in several places in a mixture"
+            raise refusal("Pipeline", "element", allowed, Came("both"), remedy)
 
     def _check_mixes(self, element: Any, parts: Parts, batched: bool) -> None:
         names = ", ".join(step.name for step in self.plan.mixes)
