@@ -79,7 +79,7 @@ def speed(size: Size, rounds: int, parts: bool) -> tuple[list[Row], dict[str, fl
                 )
         contenders["keras"] = peers.keras_in_tf_data(batch, few, peers.keras_layers())
         if peers.has("kornia"):
-            contenders["kornia"] = peers.kornia(batch, max(1, few // 2))
+            contenders["kornia"] = peers.kornia(batch, max(1, few // 4))
         contenders["cast"] = peers.cast(batch, 2 * size.batches)
         if parts:
             contenders |= {

@@ -38,10 +38,12 @@ def lay(name: str, figures: Mapping[str, Any], channels: int | None) -> tuple[Ro
     single = [field for field in SINGLE if field in figures]
     vectors = [field for field in figures if field not in SINGLE]
     channels = channels or 0
-    # Said, not asked of the tensors: a graph may not know the shape of what it counts.
+    # Said, not asked of the tensors where it can be: a graph may not know the shape of what it counts.
     lengths = dict.fromkeys(PER_CHANNEL, channels)
     lengths |= {"silent": silence.words(channels), "histogram": BINS}
-    fields = [(field, 0) for field in single] + [(field, lengths[field]) for field in vectors]
+    fields = [(field, 0) for field in single] + [
+        (field, lengths.get(field) or figures[field].shape[0]) for field in vectors
+    ]
     parts = [ops.stack([figures[field] for field in single]), *(figures[field] for field in vectors)]
     return RowLayout(name, tuple(fields), channels), ops.concatenate(parts)
 

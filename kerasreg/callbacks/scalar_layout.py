@@ -19,6 +19,7 @@ _CATEGORIES = {
         "std": "standard deviation",
         "min": "smallest output",
         "max": "largest output",
+        "range": "RMS of the channels' ranges",
     },
     "Silent and saturated units": {
         "dead": "share of channels silent in the whole window",

@@ -2,7 +2,7 @@
 
 What is tested is what acts: the magnitude is read back from the matrix, the colour map or the numbers of a
 transform, placed in one pipeline with all others. P-values are compared with 1e-4: with these seeds nothing
-is left to luck, and a range or a probability that is a few per cent off is far below.
+is left to luck, and a range that is a per cent off or a probability that is a tenth off shows.
 """
 
 import numpy as np

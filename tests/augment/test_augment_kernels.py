@@ -7,7 +7,7 @@ from augment_oracle import drawn, random_images, resampled, scipy_warp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasreg.augment import Pipeline, RandomResizedCrop, RandomRotation, RandomZoom
+from kerasreg.augment import Pipeline, RandomResizedCrop, RandomRotation, RandomShear, RandomZoom
 from kerasreg.augment.execute import chain_matrix
 from kerasreg.augment.matrices import crop_matrix, inverse, perspective_matrix, rotation_matrix, scale_matrix
 from kerasreg.augment.taps import FILL_MODES, INTERPOLATIONS
@@ -215,3 +215,38 @@ def test_images_of_unknown_size_are_rendered_alike():
 def test_an_unknown_interpolation_is_refused():
     with pytest.raises(ValueError, match="`interpolation` of Pipeline must be one of 'bilinear'"):
         Pipeline([RandomRotation(5)], interpolation="lanczos")
+
+
+@pytest.mark.parametrize(
+    ("transforms", "expected"),
+    [
+        ([RandomZoom(0.5)], False),
+        ([RandomZoom((-0.6, 0.0))], True),
+        ([RandomZoom((-0.4, 0.0)), RandomZoom((-0.3, 0.0))], True),
+        # An image that the first leaves alone is shrunk by the second.
+        ([RandomZoom((1.0, 2.0), probability=0.5), RandomZoom((-0.6, -0.6))], True),
+        ([RandomRotation(40), RandomShear(0.3, 0.3)], False),
+        ([RandomShear(0.9, 0.9)], True),
+        ([RandomResizedCrop(8)], True),
+    ],
+)
+def test_a_plan_knows_whether_pixels_could_be_skipped(transforms, expected):
+    plan = Pipeline(transforms).explain()
+    assert plan.smooths(plan.segments[0]) is expected
+    assert ("less than half" in str(plan)) is expected
+    assert "less than half" not in str(Pipeline(transforms, interpolation="nearest").explain())
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [RandomZoom((-0.5, 0.4), (-0.3, 0.6)), RandomShear(0.6, 0.4), RandomRotation(90), RandomShear(0.3)],
+    ids=repr,
+)
+def test_the_bound_on_shrinking_is_the_largest_norm(transform):
+    uniform = np.random.default_rng(0).random((400, transform.magnitudes))
+    # The corners of the ranges as well: there it is reached.
+    ends = np.array([[a, b] for a in (0, 1) for b in (0, 1)])[:, : transform.magnitudes]
+    uniform = tf.constant(np.concatenate([uniform, ends]), tf.float32)
+    matrices = transform.matrix(uniform, tf.constant(20.0), tf.constant(30.0)).numpy()
+    norms = np.linalg.norm(matrices[:, :2, :2], 2, axis=(1, 2))
+    assert norms.max() == pytest.approx(transform.shrinks(), rel=1e-5)

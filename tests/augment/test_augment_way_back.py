@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 import kerasreg as kr
-from kerasreg.augment import Pipeline, RandomBrightness, RandomCrop, RandomPerspective, RandomRotation
+from kerasreg.augment import (
+    Pipeline,
+    RandomBrightness,
+    RandomCrop,
+    RandomPerspective,
+    RandomRotation,
+    RandomZoom,
+)
 from kerasreg.augment.views import Views, lead_back
 
 
@@ -17,7 +24,7 @@ def smooth_images(count, height, width):
 
 def test_a_view_in_perspective_is_led_back_to_the_image():
     images = smooth_images(4, 40, 48)
-    steps = [RandomPerspective(0.4, probability=1), RandomRotation(20)]
+    steps = [RandomPerspective(0.4, probability=1), RandomRotation(20), RandomZoom((0.4, 0.4))]
     views = Views.of(Pipeline(steps, value_range=(-1, 1)), "test")
     view, matrices = views.draw(images, seed=1, sample=2, first_row=0)
     back, counts = lead_back(view, matrices, (40, 48))

@@ -6,7 +6,6 @@ import math
 import os
 import re
 import resource
-import subprocess
 import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -292,15 +291,6 @@ def test_a_file_that_may_not_grow_costs_one_warning(tmp_path):
         said = fill(tmp_path)
     assert_whole_after_failing(tmp_path, said)
     assert "File too large" in said[0]
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    command = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(tmp_path)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("may not mount")
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_a_full_disk_costs_one_warning_and_the_next_training_goes_on(small_disk):
