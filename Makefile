@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes, each with the half of the tests that lie together; who is done first takes over.
 TWO_AT_ONCE := -n 2 --dist worksteal
 
-.PHONY: demo test test-jax test-oldest lint format clean
+.PHONY: demo test test-jax test-oldest lint types docs dist format clean
 
 demo: .venv/.demo
 	$(BIN)/python examples/quickstart.py
@@ -20,6 +20,21 @@ lint: .venv/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The public face, as a user's type checker sees it.
+types: .venv/.test .venv/.types
+	$(BIN)/mypy
+
+# Into site/; a broken link or an unknown name fails.
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# What would be uploaded, built, checked, and installed into an environment of its own, outside of the clone.
+dist: .venv/.dist
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	sh tests/smoke/install.sh $(PYTHON) dist
+
 format: .venv/.lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -29,7 +44,7 @@ test-oldest: .venv-oldest/.test
 	.venv-oldest/bin/python -m pytest $(TWO_AT_ONCE)
 
 clean:
-	rm -rf .venv .venv-oldest build dist *.egg-info
+	rm -rf .venv .venv-oldest build dist site *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -49,6 +64,18 @@ clean:
 
 .venv/.lint: setup.cfg | .venv/bin/python
 	$(BIN)/python -m pip install --quiet ruff==0.17.6
+	touch $@
+
+.venv/.types: setup.cfg | .venv/bin/python
+	$(BIN)/python -m pip install --quiet 'mypy>=1.14'
+	touch $@
+
+.venv/.docs: setup.cfg | .venv/bin/python
+	$(BIN)/python -m pip install --quiet 'mkdocs-material>=9.5' 'mkdocstrings[python]>=0.27' ruff==0.17.6
+	touch $@
+
+.venv/.dist: setup.cfg | .venv/bin/python
+	$(BIN)/python -m pip install --quiet 'build>=1.2' 'twine>=6'
 	touch $@
 
 .venv-oldest/.test: setup.cfg pyproject.toml

@@ -23,13 +23,19 @@ if TYPE_CHECKING:
         sparsity,
         uncertainty,
     )
-    from kerasreg.batch_norm import fold_batch_norm, freeze_batch_norm, reestimate
-    from kerasreg.diagnostics import check
-    from kerasreg.initialization import calibrate
-    from kerasreg.migration import to_keras
-    from kerasreg.regularization import decay_exclusions, regularize
-    from kerasreg.sparsity import shrink
-    from kerasreg.uncertainty import mc_predict, tta_predict
+
+    # From the very modules: a function beside a module of its name is mistaken for it by mypy.
+    from kerasreg.batch_norm.fold import fold_batch_norm
+    from kerasreg.batch_norm.freeze import freeze_batch_norm
+    from kerasreg.batch_norm.reestimate import reestimate
+    from kerasreg.diagnostics.check import check
+    from kerasreg.initialization.calibrate import calibrate
+    from kerasreg.migration.to_keras import to_keras
+    from kerasreg.regularization.decay_exclusions import decay_exclusions
+    from kerasreg.regularization.regularize import regularize
+    from kerasreg.sparsity.shrink import shrink
+    from kerasreg.uncertainty.mc_predict import mc_predict
+    from kerasreg.uncertainty.tta_predict import tta_predict
 
 __version__ = "0.1.0"
 
@@ -90,12 +96,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY_NAMESPACES:
-        return import_module(f"kerasreg.{name}")
-    if name in _LAZY_VERBS:
-        return getattr(import_module(_LAZY_VERBS[name]), name)
-    raise AttributeError(f"module 'kerasreg' has no attribute {name!r}; it has {', '.join(__all__)}")
+if not TYPE_CHECKING:  # a type checker would take it for a promise of any name
+
+    def __getattr__(name: str) -> Any:
+        if name in _LAZY_NAMESPACES:
+            return import_module(f"kerasreg.{name}")
+        if name in _LAZY_VERBS:
+            return getattr(import_module(_LAZY_VERBS[name]), name)
+        raise AttributeError(f"module 'kerasreg' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:

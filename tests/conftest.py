@@ -11,6 +11,9 @@ import keras
 import numpy as np
 import pytest
 
+# Scripts for `make types` and `make dist`, no tests of this suite.
+collect_ignore = ["smoke", "typing"]
+
 
 @pytest.fixture(autouse=True)
 def _same_numbers_in_every_run():

@@ -96,6 +96,7 @@ def test_dying_is_growth_since_the_first_window():
     assert "10%" in found[0].message
     assert "0.1 to 0.03" in found[0].remedy
     assert judge({"h1": {"dead": 0.2}}, training) == []
+    assert judge({"h1": {"dead": 0.28}}, training) == []
     # Fewer steps leave more units silent by chance.
     assert judge({"h1": {"dead": 0.45}}, facts(first_dead={"h1": 0.1}, first_window=50)) == []
 
@@ -207,6 +208,24 @@ def test_the_learning_rate_to_try_is_computed_from_the_present_one():
     assert "from 1e-06: try 0.005" in found.remedy
     (found,) = judge(updates(0.2), facts(rate=None))
     assert "Divide the learning rate by 200" in found.remedy
+
+
+def test_weights_that_grew_with_updates_too_large_hide_them_no_more():
+    first = {layer: {"update_ratio": 0.5, "weight_norm": 5.0} for layer in stack()}
+    grown = all_layers(update_ratio=0.01, gradient_norm=0.5, weight_norm=15.0)
+    (found,) = judge(grown, facts(first=first))
+    assert codes([found]) == [("updates-too-large", "h0", "warning")]
+    assert "3.0 times" in found.message
+    assert "from 0.1: try 0.001" in found.remedy
+    settled = all_layers(update_ratio=0.01, gradient_norm=0.5, weight_norm=7.0)
+    assert judge(settled, facts(first=first)) == []
+
+
+def test_an_alarm_says_since_when():
+    layers = {"h0": TANH, "h1": TANH, "h2": RELU, "out": OUT}
+    (found,) = judge({"h1": {"saturated": lambda step: 0.9 if step >= 30 else 0.0}}, facts(layers=layers))
+    assert found.step == 30
+    assert "in all 7 steps observed since step 30" in found.message
 
 
 def test_small_updates_are_no_fault_where_the_loss_falls_the_schedule_ends_or_the_gradient_is_gone():
