@@ -91,3 +91,22 @@ def test_a_training_resumed_from_a_file_counts_and_draws_on(watched, tmp_path):
     assert sorted(set(scalar_steps(folder, "activation_rms/a"))) == [0, 1, 2, 3, 4, 6, 8, 9, 10]
     # What both earlier callbacks saw of it, and what was seen now.
     assert stats.plot().axes[0].images[0].get_array().shape[:2] == (1, 9)
+
+
+def test_a_crash_leaves_lines_and_events_that_read_back(tmp_path):
+    class Crash(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2:
+                raise RuntimeError("pulled the plug")
+
+    model, x, y = make("functional")
+    stats = kr.callbacks.ActivationStats(tmp_path, every=1)
+    with pytest.raises(RuntimeError, match="plug"):
+        model.fit(x, y, batch_size=8, verbose=0, callbacks=[stats, Crash()])
+    assert (
+        [line["step"] for line in lines_of(tmp_path)]
+        == scalar_steps(tmp_path, "activation_rms/a")
+        == [0, 1, 2]
+    )
+    model.fit(x, y, batch_size=8, verbose=0, callbacks=[stats])
+    assert [line["step"] for line in lines_of(tmp_path)] == [0, 1, 2, 3, 4, 5, 6]
