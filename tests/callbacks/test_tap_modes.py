@@ -1,5 +1,10 @@
 """The tap in every way to train: nothing is changed by looking, and what cannot be seen is named."""
 
+import json
+import subprocess
+import sys
+import textwrap
+
 import keras
 import numpy as np
 import pytest
@@ -213,3 +218,48 @@ def test_a_step_of_ones_own_with_two_optimizers():
     assert stats.history[1]["update_ratio"] * stats.history[1]["weight_norm"] == pytest.approx(
         0.01 * np.sqrt(3), rel=1e-3
     )
+
+
+REPLICAS = """
+    import json, sys
+    import numpy as np, tensorflow as tf
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    import keras, kerasreg as kr
+    L = keras.layers
+
+    def run(strategy, watched=True):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            layers = [L.Dense(6, "relu", name="a"), L.Dense(3, "tanh", name="b")]
+            model = keras.Sequential([keras.Input((5,)), *layers])
+            model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(12, 5)).astype("float32"), rng.normal(size=(12, 3)).astype("float32")
+        x[0, 0] = 20.0
+        stats = kr.callbacks.ActivationStats(
+            every=1, gradients=True, histograms=True, per_channel=True, diagnose=False)
+        model.fit(x, y, batch_size=6, shuffle=False, verbose=0, callbacks=[stats] if watched else [])
+        return stats.history, [w.tolist() for w in model.get_weights()]
+
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    pair, weights = run(two)
+    single, _ = run(tf.distribute.get_strategy())
+    _, bare = run(two, watched=False)
+    print(json.dumps({"pair": pair, "single": single, "same": weights == bare}))
+"""
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="replicas of TensorFlow's")
+def test_replicas_are_one_batch():
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(REPLICAS)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["same"]
+    assert len(found["pair"]) == len(found["single"]) == 4
+    for pair, single in zip(found["pair"], found["single"], strict=True):
+        assert set(pair) == set(single)
+        for name in set(single) - {"layer", "range"}:
+            assert pair[name] == pytest.approx(single[name], rel=1e-4, abs=1e-6), name
