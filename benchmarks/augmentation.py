@@ -147,8 +147,6 @@ def randaugment(pixels: int, batch: int, batches: int, rounds: int) -> tuple[lis
     """Two operations drawn for each image, beside two drawn for each batch."""
     from kerasreg import augment
 
-    if not hasattr(augment, "RandAugment"):
-        return [], {}
     images = peers.images(pixels, batch)
     found = peers.interleaved(
         {

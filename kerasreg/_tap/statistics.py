@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from kerasreg._tap import histogram, silence
+from kerasreg._tap.kinds_of_graph import tensorflow_runs_each_operation
 from kerasreg._tap.saturation import saturated_beyond
 
 # The order in which the single numbers are laid; what a layer does not have is left out.
@@ -42,8 +43,7 @@ PLAIN = Look()
 def summarize(layer: keras.layers.Layer, outputs: Any, look: Look = PLAIN) -> dict[str, Any]:
     """The figures of one output: single numbers of shape (), and vectors, which come last.
 
-    The variance is taken about the mean, in a second pass: E[x^2] - E[x]^2 loses every digit of a small
-    deviation beside a large mean. Extremes are taken by channel first: a channel is silent if both are 0.
+    Extremes are taken by channel first: a channel is silent if both are 0.
     """
     x = ops.cast(ops.stop_gradient(outputs), "float32")
     axis = channel_axis(layer, x)
@@ -52,7 +52,7 @@ def summarize(layer: keras.layers.Layer, outputs: Any, look: Look = PLAIN) -> di
     zero = ops.cast(ops.equal(x, 0.0), "float32")
     mean = ops.mean(x)
     # A value that is not finite makes the mean so; a mean may be infinite without one, and the count says 0.
-    variance = ops.mean(ops.square(x - mean))
+    variance = _variance(x, mean)
     figures = {
         "count": ops.cast(ops.size(x), "float32"),
         "mean": mean,
@@ -104,6 +104,24 @@ def _extremes(x: Any, axes: tuple[int, ...] | None) -> tuple[Any, Any]:
         # Keras' own refuse the empty share of a batch that a replica may get, at the cost of a check.
         return tf.reduce_min(x, axes), tf.reduce_max(x, axes)
     return ops.min(x, axis=axes), ops.max(x, axis=axes)
+
+
+# Up to this ratio of squared mean to variance, E[x^2] - E[x]^2 loses a digit at most.
+_CANCELS = 16.0
+
+
+def _variance(x: Any, mean: Any) -> Any:
+    """About the mean: E[x^2] - E[x]^2 loses every digit of a small deviation beside a large mean."""
+    if not tensorflow_runs_each_operation():
+        return ops.mean(ops.square(x - mean))
+    import tensorflow as tf
+
+    # Where each operation is a pass over the tensor, the short way is taken as long as it is exact.
+    count = tf.cast(tf.size(x), "float32")
+    short = 2.0 * tf.nn.l2_loss(x) / count - tf.square(mean)
+    # False for what is not finite, too.
+    exact = tf.square(mean) <= _CANCELS * short
+    return tf.cond(exact, lambda: short, lambda: 2.0 * tf.nn.l2_loss(x - mean) / count)
 
 
 def _nonfinite(x: Any, mean: Any) -> Any:

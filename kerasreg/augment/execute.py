@@ -30,6 +30,7 @@ def execute(
     uniform: tf.Tensor,
     compiled: Compile = lambda f: f,
     pairs: dict[str, Found] | None = None,
+    frame: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """The augmented batch.
 
@@ -41,6 +42,8 @@ def execute(
             about an image is a few numbers, and is worked out apart from the pixels: in one function
             with them, XLA would work it out again for every pixel.
         pairs: By the name of each transform that mixes images, which with which: from `Placed.pairs`.
+        frame: int32 `(top, left, height, width)`, where the images are windows of others: their place in
+            those, and the size of those. The first step is then as if it were given the whole.
 
     Returns:
         A batch of the size that the plan's transforms leave, in the plan's dtype.
@@ -52,7 +55,8 @@ def execute(
         if segment.kind == MIXTURE:
             images = mixed_chains(segment, plan, images, uniform, compiled)
             continue
-        parameters = compiled(partial(find_parameters, segment, plan))(images, uniform)
+        placed = frame if segment is plan.segments[0] else None
+        parameters = compiled(partial(find_parameters, segment, plan))(images, uniform, placed)
         first, *then = parts(segment, plan, parameters)
         if plan.smooths(segment):
             images = run_either(first, images, parameters, compiled)
@@ -63,16 +67,20 @@ def execute(
     return images
 
 
-def find_parameters(segment: Segment, plan: Plan, images: tf.Tensor, uniform: tf.Tensor) -> Parameters:
+def find_parameters(
+    segment: Segment, plan: Plan, images: tf.Tensor, uniform: tf.Tensor, frame: tf.Tensor | None = None
+) -> Parameters:
     """The few numbers per image that say what a step does to it."""
     if segment.kind == CHOICE:
         return choice.find_work(segment.rounds, uniform)
     if segment.kind != AFFINE:
         return pixel_parameters(segment, images, uniform)
-    height, width, _ = sizes(images)
+    height, width, _ = sizes(images) if frame is None else (*tf.unstack(frame[2:]), None)
     found: Parameters = {}
     if segment.geometry:
         found["matrices"] = chain_matrix(segment.geometry, uniform, height, width)
+        if frame is not None:
+            found["matrices"] = from_window(frame, sizes(images)) @ found["matrices"]
         if plan.smooths(segment):
             out = size_after(segment.geometry, (height, width))
             found["samples"] = samples_needed(found["matrices"], out, segment.projective)
@@ -248,6 +256,14 @@ def chain_matrix(
         chain = chain @ step.matrix(uniform, *(tf.cast(side, tf.float32) for side in size))
         size = step.transform.size_after(size)
     return chain
+
+
+def from_window(frame: tf.Tensor, window: tuple[Any, ...]) -> tf.Tensor:
+    """The matrix from a whole image's coordinates to those of a window of it; for the frame see `execute`."""
+    top, left, height, width = (tf.cast(number, tf.float32) for number in tf.unstack(frame))
+    down = (height - tf.cast(window[0], tf.float32)) / 2 - top
+    across = (width - tf.cast(window[1], tf.float32)) / 2 - left
+    return tf.stack([[1.0, 0.0, across], [0.0, 1.0, down], [0.0, 0.0, 1.0]])
 
 
 def size_after(steps: list[Placed], size: Size) -> Size:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kerasreg._core import arguments
 from kerasreg._core.registry import register
-from kerasreg.augment import dispatch, draws, elements, preview, stream, values
+from kerasreg.augment import dispatch, draws, elements, files, preview, stream, values
 from kerasreg.augment.crop import whole_pair
 from kerasreg.augment.execute import execute, size_after
 from kerasreg.augment.plan import Plan, make_plan
@@ -76,7 +76,9 @@ class Pipeline:
     Randomness: each number is a function of the seed, the epoch, the image's place in it, and the
     transform's name. The same seed gives the same images in every run, whatever the number of
     threads or the batch size; iterating the dataset again gives new ones; a transform that is added
-    does not change what the others draw; saved dataset iterators resume where they were.
+    does not change what the others draw; saved dataset iterators resume where they were, in later epochs too
+    if `repeat` stands directly behind the pipeline. (Behind a `shuffle` of tf.data's the order of later
+    epochs may not come again; `augment.indices` shuffles without one.)
 
     Shared data: the pass and the place in it are counted where the pipeline runs. Where it runs on a share
     of the data - behind `shard`, in a tf.data service - shares would count alike, and a service would count
@@ -90,6 +92,11 @@ class Pipeline:
       the epoch needs its key.
     - `OFF`: every worker gives the whole data; with or without the keys, each image comes in the same form
       from all.
+
+    Files: where images are scalar strings, the paths of JPEG, PNG, GIF or BMP files, they are read and
+    decoded, to uint8 with 3 channels, in the pipeline. Of a JPEG whose plan starts with a crop (and measures
+    no mean colour, and moves nothing but images) only what is seen is decoded, with the result that the whole
+    would have. An unreadable file is an error that names it. Batch behind the pipeline.
 
     Values: images are looked at, to see that they lie in `value_range`: those of every call, and of a
     dataset the first element of each pass, as it comes by (there the error is TensorFlow's
@@ -346,22 +353,30 @@ class Pipeline:
         return f"Pipeline({readable_arguments(self)})"
 
     def _apply(self, dataset: tf.data.Dataset, calls: int, deterministic: bool) -> tf.data.Dataset:
-        specs = self._targets.split(dataset.element_spec)
+        given = dataset.element_spec
+        from_files = files.are_paths(elements.images_of(given))
+        element_spec = elements.joined(given, {elements.KEY: files.IMAGE}) if from_files else given
+        specs = self._targets.split(element_spec)
         spec = specs[elements.KEY]
-        self._check(dataset.element_spec, spec, specs)
-        stream.check_keys(dataset.element_spec, self._keys)
-        if tf.executing_eagerly() and self._targets.needs_look(specs):
+        self._check(element_spec, spec, specs)
+        stream.check_keys(element_spec, self._keys)
+        if tf.executing_eagerly() and self._targets.needs_look(specs) and not from_files:
             for element in dataset.take(1):
                 self._targets.look(self._targets.split(element))
 
         def augment(place: stream.Place, element: Any) -> Any:
+            frame = None
+            if from_files:
+                element, frame = element
             parts = self._targets.split(element)
             if values.needs_look(spec.dtype, self.value_range):
                 stream.only_first(place, lambda: values.check_values(parts[elements.KEY], self.value_range))
-            return elements.joined(element, self.augmented(parts, place.epoch, place.index, place.widest))
+            parts = self.augmented(parts, place.epoch, place.index, place.widest, frame)
+            return elements.joined(element, parts)
 
         batched = spec.shape.rank == 4
-        return stream.map_numbered(dataset, batched, augment, self._keys, calls, deterministic)
+        opener = files.opener(self._plan, self._key, set(specs) == {elements.KEY}) if from_files else None
+        return stream.map_numbered(dataset, batched, augment, self._keys, calls, deterministic, opener)
 
     def _check(self, element: Any, spec: Any, parts: Parts) -> None:
         values.check_spec(spec, self.value_range)
@@ -378,7 +393,12 @@ class Pipeline:
         self._targets.look(parts)
 
     def augmented(
-        self, parts: Parts, epoch: tf.Tensor, index: tf.Tensor, widest: tf.Tensor | None = None
+        self,
+        parts: Parts,
+        epoch: tf.Tensor,
+        index: tf.Tensor,
+        widest: tf.Tensor | None = None,
+        frame: tf.Tensor | None = None,
     ) -> Parts:
         """The parts of an element after the plan, given what the draws are for; no checks.
 
@@ -387,13 +407,16 @@ class Pipeline:
             epoch: int64, a scalar or one for each image.
             index: int64, the number of each image in its epoch, a scalar for a single one.
             widest: The size to which a smaller batch is padded while it is worked on, scalar int64.
+            frame: For a single image that is part of one, see `files.Opened`.
         """
         images = parts[elements.KEY]
         if images.shape.rank == 3:
-            single = self.augmented(_each(lambda part: part[None], parts), epoch, index[None])
+            single = self.augmented(_each(lambda part: part[None], parts), epoch, index[None], None, frame)
             return _each(lambda part: part[0], single)
         size = tf.shape(images, out_type=tf.int64)[0]
-        kernel = self._kernel(parts, epoch.shape.rank)
+        kernel = self._kernel(parts, epoch.shape.rank, frame is not None)
+        if frame is not None:
+            return kernel(parts, epoch, index, size, frame)
         if widest is None or images.shape[0] is not None:
             return kernel(parts, epoch, index, size)
         missing = tf.cast(widest - size, tf.int32)
@@ -402,15 +425,20 @@ class Pipeline:
         whole = kernel(padded[0], padded[1] if epoch.shape.rank else epoch, padded[-1], size)
         return _each(lambda part: part[:size], whole)
 
-    def _kernel(self, parts: Parts, epochs: int) -> Any:
+    def _kernel(self, parts: Parts, epochs: int, framed: bool = False) -> Any:
         """The compiled function for parts of these shapes and dtypes, and an epoch of this rank."""
         specs = _each(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), parts)
-        signature = epochs, *((tuple(path), spec) for path, spec in keras.tree.flatten_with_path(specs))
+        signature = (
+            epochs,
+            framed,
+            *((tuple(path), spec) for path, spec in keras.tree.flatten_with_path(specs)),
+        )
         if signature not in self._kernels:
             scalar, numbers = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
+            frame = [tf.TensorSpec([4], tf.int32)] * framed
             self._kernels[signature] = tf.function(
                 partial(augment_batch, self._targets, self._key, self._lanes),
-                input_signature=[specs, numbers if epochs else scalar, numbers, scalar],
+                input_signature=[specs, numbers if epochs else scalar, numbers, scalar, *frame],
             )
         return self._kernels[signature]
 
@@ -423,6 +451,7 @@ def augment_batch(
     epoch: tf.Tensor,
     index: tf.Tensor,
     size: tf.Tensor,
+    frame: tf.Tensor | None = None,
 ) -> Parts:
     """Draw for the images of these numbers in an epoch, and carry out the plan.
 
@@ -434,6 +463,7 @@ def augment_batch(
         epoch: int64, a scalar or one for each image.
         index: int64 of shape `(images,)`, each image's number in the epoch.
         size: Scalar int64, how many of the images are real; those behind them are padding.
+        frame: Where images lie that are parts of others, see `execute`.
     """
     images, plan = parts[elements.KEY], targets.plan
     compiled = dispatch.compiler(images.shape)
@@ -442,7 +472,7 @@ def augment_batch(
     if plan.mixes:
         pairs = compiled(partial(targets.find_pairs, sizes(images)[:2]))(uniform, size)
     followed = targets.follow(parts, uniform, pairs, compiled)
-    return {elements.KEY: execute(plan, images, uniform, compiled, pairs), **followed}
+    return {elements.KEY: execute(plan, images, uniform, compiled, pairs, frame), **followed}
 
 
 def _check_transforms(transforms: Any) -> list[Transform]:

@@ -52,15 +52,34 @@ def element_of(inputs: Any, labels: Any, count: int) -> Any:
             raise arguments.refusal(_OWNER, "labels", f"one for each of the {shape[0]} images", came)
         inputs = (inputs, labels)
     cut: Callable[[Any], Any] = (lambda part: part[:count]) if rank == 4 else (lambda part: part[None])
-    return tf.nest.map_structure(lambda part: part if part is None else cut(np.asarray(part)), inputs)
+    return _each(lambda part: cut(np.asarray(part)), inputs)
+
+
+def _each(function: Callable[[Any], Any], element: Any) -> Any:
+    """Of tuples and dicts every part; a list is one part, as it is to a person who types labels."""
+    if isinstance(element, dict):
+        return {key: _each(function, part) for key, part in element.items()}
+    if isinstance(element, tuple):
+        parts = [_each(function, part) for part in element]
+        return type(element)(*parts) if hasattr(element, "_fields") else tuple(parts)
+    return element if element is None else function(element)
 
 
 def _first_of(dataset: tf.data.Dataset, count: int) -> Any:
     spec = elements.images_of(dataset.element_spec)
     if getattr(getattr(spec, "shape", None), "rank", None) == 3:
         dataset = dataset.batch(count)
-    for element in dataset.take(1):
-        return element
+    try:
+        for element in dataset.take(1):
+            return element
+    except tf.errors.InvalidArgumentError:
+        raise arguments.refusal(
+            _OWNER,
+            "images",
+            "a dataset whose first elements form a batch",
+            Came("elements of different shapes"),
+            "resize and pad them first",
+        ) from None
     raise arguments.refusal(_OWNER, "images", "a dataset with images in it", Came("an empty one"))
 
 

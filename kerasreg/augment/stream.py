@@ -18,6 +18,8 @@ from kerasreg._core import arguments
 from kerasreg.augment import elements
 
 _EPOCH_SEED = 20100
+_OPEN = 16
+"""How many files may be open at a time, where tf.data chooses how many really are."""
 
 
 class Keys(NamedTuple):
@@ -59,10 +61,26 @@ def map_numbered(
     keys: Keys,
     num_parallel_calls: int,
     deterministic: bool,
+    opener: Callable[[Place, Any], tf.data.Dataset] | None = None,
 ) -> tf.data.Dataset:
-    """`function(place, element)` over a dataset."""
+    """`function(place, element)` over a dataset.
+
+    Args:
+        dataset: What to read.
+        batched: Whether its elements are batches.
+        function: What to make of each.
+        keys: Where an element says its place, if it does.
+        num_parallel_calls: How many elements at a time.
+        deterministic: Whether in order.
+        opener: Makes of a place and an element a dataset of one such pair, which is mapped in its stead.
+    """
     epochs = epoch_numbers()
     data = numbered(dataset, batched, keys, epochs)
+    if opener is not None:
+        # One at a time from each of many: in order, and opened in parallel.
+        many = _OPEN if num_parallel_calls == tf.data.AUTOTUNE else num_parallel_calls
+        calls = {"num_parallel_calls": num_parallel_calls, "deterministic": deterministic}
+        data = data.interleave(opener, cycle_length=many, block_length=1, **calls)
     data = data.map(function, num_parallel_calls=num_parallel_calls, deterministic=deterministic)
     # A parallel map reads ahead, and what has come to its end saves no state: an iterator saved near the end
     # of an epoch would not know which is the next. So the same numbers are read here once more, in step with

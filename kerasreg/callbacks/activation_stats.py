@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @register
 class ActivationStats(keras.callbacks.Callback):
-    """Mean, std, RMS and share of zeros of every layer's output, from the real training pass.
+    """What every layer's output, and its weights, did in training, from the real training pass.
 
-    The figures are reduced on the device inside the training step itself: no second forward pass, and
-    weights, losses and random numbers are bit for bit those of a run without the callback. (XLA is free to
-    fuse an observed step differently and then rounds a last bit otherwise; with TensorFlow 2.21 and JAX 0.10
-    it does not in our tests, with TensorFlow 2.18 it does.) Observed steps run a second compiled train
-    function, so the first one takes as long as the first step of a `fit`.
+    The figures are reduced on the device inside the training step itself, over the whole batch: no second
+    forward pass, and weights, losses and random numbers are bit for bit those of a run without the callback.
+    XLA alone, TensorFlow's and JAX's, is free to fuse an observed step differently and may then round a last
+    bit otherwise. Observed steps run a second compiled train function, so the first one takes as long as the
+    first step of a `fit`. Replicas of a `MirroredStrategy` are pooled as if their shares were one batch.
 
     Args:
         log_dir: A folder for TensorBoard events and `activations.jsonl`; None keeps the figures in memory.
@@ -44,9 +44,18 @@ class ActivationStats(keras.callbacks.Callback):
         stop_on: `"error"` or `"warning"`: end the training at the first finding as bad as that or worse.
 
     Attributes:
-        history: A list of dicts, one for each layer and observed step: `step` (the optimizer's, counted
-            from 0), `layer`, `mean`, `std`, `rms`, `min`, `max`, `range` (RMS over the
-            channels of max - min), `zeros` and `nonfinite`, the count of NaN and infinite values.
+        history: A list of dicts, one for each layer call and observed step, for `pandas.DataFrame` as it is.
+            Always there: `step` (the optimizer's, counted from 0), `layer` (its path, `path:2` for its second
+            call), `mean`, `std`, `rms`, `min`, `max`, `range` (RMS over the channels of max - min), `zeros`
+            (the share of exact zeros) and `nonfinite` (the count of NaN and infinite values). Where it
+            applies: `dead`, the share of channels silent in all observed steps of a window, which ends with
+            the epoch in which there was enough to judge by; `saturated`, the share within 1 % of a bound of
+            sigmoid, tanh and their kin; `batch_norm_drift`, from moving to batch statistics in standard
+            deviations (`kerasreg._tap.batch_norms.drift`), and `skipped_batches` of our batch norms. With
+            `gradients`: `gradient_norm`, of the loss without its scale, `weight_norm` before the step, and
+            `update_ratio`, the norm of what the optimizer changed over it; weights that are all 0 have none.
+            With `per_channel`: the lists `channel_mean`, `channel_rms`, `channel_zeros`. With `histograms`:
+            `histogram`, a list of counts.
         findings: A list of `kerasreg.diagnostics.Finding`; one that no longer holds says so in `cleared`.
         skipped: A dict from the path of a layer that could not be seen to the reason.
 

@@ -137,6 +137,19 @@ def test_a_dataset_gives_its_first_images(pipeline):
         np.testing.assert_allclose(picture(panels[1, 0]), IMAGES[1] / 255, atol=1e-6)
 
 
+def test_lists_and_tuples_are_taken_as_they_are_typed():
+    flip = Pipeline([augment.RandomFlip()])
+    for batch in ((IMAGES, [7, 8, 9]), (IMAGES.tolist(), [7, 8, 9]), (IMAGES, [7, 8, 9], [1.0, 1.0, 1.0])):
+        panels = grid(flip.preview(batch, count=2, draws=1), 2)
+        assert [row[0].get_title().split("\n")[-1] for row in panels] == ["7", "8"]
+
+
+def test_images_of_different_sizes_are_refused():
+    sizes = tf.data.Dataset.range(4, 8).map(lambda n: tf.zeros([n, 5, 3]))
+    with pytest.raises(ValueError, match="different shapes"):
+        Pipeline([augment.RandomFlip()]).preview(sizes)
+
+
 def test_mixed_labels_are_shown_after_the_mix():
     mix = Pipeline([augment.MixUp(num_classes=3)])
     panels = grid(mix.preview(IMAGES, labels=[0, 1, 2], draws=1), 2)

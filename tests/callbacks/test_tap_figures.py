@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import kerasreg as kr
 from kerasreg._tap import silence
-from kerasreg._tap.histogram import BINS, EDGES, count
+from kerasreg._tap.histogram import BINS, EDGES, _by_comparison, count
 from kerasreg._tap.layout import lay, pooled, read, unlay
 from kerasreg._tap.statistics import Look, channel_axis, summarize
 
@@ -74,15 +74,22 @@ def test_large_values_are_finite():
     assert figures(L.Dense(5), np.full((4, 5), 1e30, "float32"))["nonfinite"] == 0
 
 
-@given(st.lists(st.floats(width=32, allow_nan=True, allow_infinity=True, allow_subnormal=False), min_size=1))
+FLOATS = st.floats(width=32, allow_subnormal=False) | st.sampled_from(EDGES.tolist())
+
+
+@given(st.lists(FLOATS, min_size=1))
 @settings(max_examples=40, deadline=None)
 def test_counts_between_edges(values):
     x = np.array(values, "float32")
     known = x[~np.isnan(x)]
-    # Lower edges belong to a bin, the last upper one too.
-    expected = np.bincount(np.searchsorted(EDGES[1:-1], known, side="right"), minlength=BINS)
-    found = keras.ops.convert_to_numpy(count(keras.ops.convert_to_tensor(x)))
-    np.testing.assert_array_equal(found, expected)
+    # An edge belongs to the bin farther from 0.
+    inner = EDGES[1:-1]
+    above = np.searchsorted(inner, known, side="right")
+    below = np.searchsorted(inner, known, side="left")
+    expected = np.bincount(np.where(known > 0, above, below), minlength=BINS)
+    tensor = keras.ops.convert_to_tensor(x)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(count(tensor)), expected)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(_by_comparison(tensor)), expected)
 
 
 def test_edges_rise_are_symmetric_and_exact():
