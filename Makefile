@@ -12,9 +12,10 @@ demo: .venv/.demo
 test: .venv/.test
 	$(BIN)/python -m pytest $(TWO_AT_ONCE)
 
-# kr.augment and kr.datasets are TensorFlow's whatever the backend: `test` has shown what they do.
+# kr.augment and kr.datasets are TensorFlow's whatever the backend, and so are the notebooks: `test` has shown them.
 test-jax: .venv/.jax
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(TWO_AT_ONCE) --ignore=tests/augment --ignore=tests/datasets
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(TWO_AT_ONCE) --ignore=tests/augment --ignore=tests/datasets \
+	    --ignore=tests/test_notebooks.py
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

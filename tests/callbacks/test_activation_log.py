@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rows import row, training
+from small_disks import small_disk  # noqa: F401 - a fixture
 from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.util import tensor_util

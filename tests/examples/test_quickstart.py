@@ -36,7 +36,7 @@ def test_on_digits(tmp_path):
         assert wanted in output
     assert "tensorboard.main --logdir log" in output
     lines = (tmp_path / "log" / "activations.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [0, 10]
+    assert [json.loads(line)["step"] for line in lines] == [0, 1, 10]
     model = keras.models.load_model(tmp_path / "log" / "model.keras")
     probabilities = model.predict(np.zeros((2, 8, 8, 1)), verbose=0)
     np.testing.assert_allclose(probabilities.sum(-1), 1.0, rtol=1e-5)
