@@ -166,17 +166,31 @@ def test_masks_see_the_fills_of_every_warp(fill_mode, exact):
     # Whole pixels, so that the image shows what its mask must: what left the frame in between is a fill.
     there, back = ((x, x) for x in (0.5, -0.25))
     moves = [augment.RandomTranslation(there), NEVER, augment.RandomTranslation(back)]
-    pipeline = Pipeline(
-        moves, fill_mode=fill_mode, fill_value=3, mask_fill_value=3, exact=exact, bounding_box_format="xyxy"
-    )
-    box = boxes_of(np.tile(np.float32([[[2, 2, 12, 10], [12, 2, 15, 9]]]), (COUNT, 1, 1)), LABELS[:, :2])
-    points = np.tile(np.float32([[[2, 2, 2], [12, 10, 2]]]), (COUNT, 1, 1))
+    fills = {"fill_mode": fill_mode, "fill_value": 3, "mask_fill_value": 3}
+    pipeline = Pipeline(moves, exact=exact, bounding_box_format="xyxy", min_visible=0.2, **fills)
+    corners = np.float32([[[2, 2, 12, 10], [12, 2, 15, 9], [6, 2, 14, 10]]])
+    box = boxes_of(np.tile(corners, (COUNT, 1, 1)), LABELS[:, :3])
+    points = np.tile(np.float32([[[2, 2, 2], [12, 10, 2], [10, 2, 1]]]), (COUNT, 1, 1))
     found = outcome(pipeline, element(segmentation_masks=IMAGES, bounding_boxes=box, keypoints=points))
     np.testing.assert_array_equal(found["segmentation_masks"], found["images"])
-    # 8 right and 6 down, of which what is beyond 16 x 12 is lost, then 4 and 3 back.
-    np.testing.assert_allclose(found["bounding_boxes"]["boxes"][0], [[6, 5, 12, 9], [0, 0, 0, 0]], atol=1e-4)
-    np.testing.assert_array_equal(found["bounding_boxes"]["labels"][:, 1], -1)
-    np.testing.assert_allclose(found["keypoints"][0], [[6, 5, 2], [16, 13, 0]], atol=1e-4)
+    # 8 right and 6 down, beyond 16 x 12 is lost, then 4 and 3 back: of the last box an eighth.
+    kept = [[6, 5, 12, 9], [0, 0, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(found["bounding_boxes"]["boxes"][0], kept, atol=1e-4)
+    np.testing.assert_array_equal(found["bounding_boxes"]["labels"][:, 1:], -1)
+    np.testing.assert_allclose(found["keypoints"][0], [[6, 5, 2], [16, 13, 0], [14, 5, 0]], atol=1e-4)
+
+
+def test_what_is_out_of_sight_is_dropped_whatever_the_share():
+    pipeline = Pipeline(
+        [augment.RandomTranslation((0.0, 0.0), (0.5, 0.5))], bounding_box_format="xyxy", min_visible=0
+    )
+    box = boxes_of(np.float32([[[8, 2, 15, 9], [7.9, 2, 15, 9], [0, 2, 0, 9]]]), np.array([[1, 2, 3]]))
+    found = outcome(pipeline, {"images": IMAGES[:1], "bounding_boxes": box})["bounding_boxes"]
+    assert found["labels"].tolist() == [[-1, 2, -1]]
+    np.testing.assert_allclose(found["boxes"][0], [[0] * 4, [15.9, 2, 16, 9], [0] * 4], atol=1e-4)
+    none = boxes_of(np.zeros([1, 0, 4], np.float32), np.zeros([1, 0], np.int64))
+    found = outcome(pipeline, {"images": IMAGES[:1], "bounding_boxes": none})["bounding_boxes"]
+    assert found["boxes"].shape == (1, 0, 4)
 
 
 def test_padding_stays_padding_and_further_entries_keep_their_row():
@@ -197,7 +211,9 @@ def test_padding_stays_padding_and_further_entries_keep_their_row():
     np.testing.assert_array_equal(found["name"], boxes["name"])
     one_hot = np.float32(np.eye(28)[labels])
     one_hot[labels == -1] = -1
-    wide = outcome(pipeline, element(bounding_boxes=boxes_of(corners, one_hot)))["bounding_boxes"]["labels"]
+    again = outcome(pipeline, element(bounding_boxes=boxes_of(corners, one_hot)))["bounding_boxes"]
+    wide = again["labels"]
+    np.testing.assert_allclose(again["boxes"], found["boxes"], atol=1e-4)
     np.testing.assert_array_equal(np.all(wide == -1, -1), dropped)
     np.testing.assert_array_equal(wide[~dropped], one_hot[~dropped])
 

@@ -32,11 +32,8 @@ WHOLE = [
 def test_masks_are_cut_as_their_images_are(transforms, fill_mode):
     pipeline = Pipeline(transforms, fill_mode=fill_mode)
     found = outcome(pipeline, {"images": IMAGES, "segmentation_masks": IMAGES})
-    assert found["segmentation_masks"].shape == (
-        COUNT,
-        *transforms[-1 if len(transforms) == 3 else 0].size,
-        3,
-    )
+    crop = transforms[-1 if len(transforms) == 3 else 0]
+    assert found["segmentation_masks"].shape == (COUNT, *crop.size, 3)
     assert found["segmentation_masks"].dtype == np.uint8
     np.testing.assert_array_equal(found["segmentation_masks"], found["images"])
 
@@ -57,17 +54,34 @@ CHAINS = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(chain=CHAINS, seed=st.integers(0, 1000), box_format=st.sampled_from(["xyxy", "rel_center_xywh"]))
 def test_boxes_and_points_follow_into_the_new_size(chain, seed, box_format):
-    transforms = [
-        augment.RandomResizedCrop((18, 22), area=(0.5, 1), name="first"),
-        *(make() for make in chain),
-    ]
-    pipeline = Pipeline(transforms, seed, bounding_box_format=box_format, min_visible=0.25)
+    first = augment.RandomResizedCrop((18, 22), area=(0.5, 1), name="first")
+    transforms = [first, *(make() for make in chain)]
+    pipeline = Pipeline(transforms, seed)
     after = (18, 22)
     for transform in transforms:
         after = transform.size_after(after)
+    assert_followed(pipeline, after, box_format)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        augment.RandAugment(2),
+        augment.TrivialAugment(),
+        augment.RandomChoice([augment.RandomFlip("both", probability=1), augment.RandomShear(0.3)]),
+    ],
+)
+def test_boxes_and_points_follow_what_a_policy_chose(policy):
+    assert_followed(Pipeline([augment.RandomRotation(20), policy], seed=2), SIZE, "xyxy")
+
+
+def assert_followed(pipeline, after, box_format):
+    """Boxes and points of a first draw are where NumPy takes them."""
+    config = {**pipeline.get_config(), "bounding_box_format": box_format, "min_visible": 0.25}
+    pipeline = Pipeline.from_config(config)
     boxes = {"boxes": from_corners(tf.constant(CORNERS), box_format, SIZE).numpy(), "labels": LABELS}
     points = np.float32(np.concatenate([CORNERS[..., :2], np.full((COUNT, 5, 1), 2)], -1))
     found = outcome(pipeline, {"images": IMAGES, "bounding_boxes": boxes, "keypoints": points})

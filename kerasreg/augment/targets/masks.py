@@ -54,8 +54,9 @@ def _led_back(matrices: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tenso
     """The places that output places are read from, and how deep they lie: 1 but in perspective."""
     m = matrices[:, :, :, None, None]
     x, y, depth = (m[:, i, 0] * x + (m[:, i, 1] * y + m[:, i, 2]) for i in range(3))
-    # An affine chain keeps a depth of 1, and its places to the bit.
-    return x / depth, y / depth, depth
+    # As for the images: behind the horizon is far outside. An affine chain has a depth of 1.
+    shown = tf.maximum(depth, 1e-6)
+    return x / shown, y / shown, depth
 
 
 def _folded(place: tf.Tensor, size: tf.Tensor | int, fill_mode: str) -> tuple[tf.Tensor, tf.Tensor]:
