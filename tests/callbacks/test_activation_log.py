@@ -6,6 +6,7 @@ import math
 import os
 import re
 import resource
+import subprocess
 import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,7 +14,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rows import row, training
-from small_disks import small_disk  # noqa: F401 - a fixture
 from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.util import tensor_util
@@ -292,6 +292,18 @@ def test_a_file_that_may_not_grow_costs_one_warning(tmp_path):
         said = fill(tmp_path)
     assert_whole_after_failing(tmp_path, said)
     assert "File too large" in said[0]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 96 KiB; where nobody may mount one, the test is skipped."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_full_disk_costs_one_warning_and_the_next_training_goes_on(small_disk):
