@@ -14,7 +14,8 @@ from kerasreg.augment.color import ColorMap, mean_color
 from kerasreg.augment.mix import mix_pixels
 from kerasreg.augment.pixels import Found, Pass, gated
 from kerasreg.augment.placed import Placed
-from kerasreg.augment.plan import AFFINE, CHOICE, MIXTURE, Plan, Segment
+from kerasreg.augment.plan import Plan
+from kerasreg.augment.segment import AFFINE, CHOICE, MIXTURE, Segment
 from kerasreg.augment.transform import Size
 from kerasreg.augment.units import Units
 from kerasreg.augment.warp import move, samples_needed, sizes, supersampled, warp

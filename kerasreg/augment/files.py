@@ -15,7 +15,8 @@ import tensorflow as tf
 from kerasreg._core import arguments
 from kerasreg.augment import dispatch, draws, elements
 from kerasreg.augment.execute import chain_matrix, size_after
-from kerasreg.augment.plan import AFFINE, Plan
+from kerasreg.augment.plan import Plan
+from kerasreg.augment.segment import AFFINE
 from kerasreg.augment.stream import Place
 
 IMAGE = tf.TensorSpec([None, None, 3], tf.uint8)

@@ -19,37 +19,22 @@ tables share one, so do cut-outs and noise; a stencil reads the finished pixels 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kerasreg._core import arguments
 from kerasreg.augment.color import ColorTransform
+from kerasreg.augment.explanation import explained
 from kerasreg.augment.geometry import GeometricTransform
 from kerasreg.augment.mix import MixTransform
 from kerasreg.augment.mixture import Mixture
 from kerasreg.augment.pixels import PixelTransform
 from kerasreg.augment.placed import Lanes, Placed
 from kerasreg.augment.policy import Policy, place
+from kerasreg.augment.segment import AFFINE, CHOICE, MIXTURE, Segment, brings_fill, listed
 from kerasreg.augment.transform import Transform
 from kerasreg.augment.units import Units
 
-AFFINE = "affine"
-"""The kind of step that is one warp and one colour map."""
-
-CHOICE = "choice"
-"""The kind of step that goes through the images one by one, and does to each what its policy chose for it."""
-
-MIXTURE = "mixture"
-"""The kind of step that mixes each image with what several draws of a chain of steps make of it."""
-
-_DOES = {
-    "table": "value by value",
-    "stencil": "each pixel from those around it",
-    "noise": "added to every value",
-    "cut-out": "written over the image",
-    "mix": "with another image of the batch",
-}
 _APART = {
     "table": "is a table of values, no affine map",
     "stencil": "reads the finished pixels around each",
@@ -59,95 +44,6 @@ _APART = {
     MIXTURE: "makes several images out of each finished one",
     "mix": "takes the finished pixels of another image",
 }
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Transforms that are done in one step: one warp and one colour map per image, or one pass of pixels.
-
-    Attributes:
-        steps: The transforms, in order.
-        reason: Why they are not in the step before; empty for the first.
-        rounds: Of a choice, the transforms by rounds: of each, at most one acts on an image.
-        chain: Of a mixture, what a chain does; its columns of random numbers are counted from its own first.
-        chain_lane: The first column of the first chain. The columns of the others follow.
-    """
-
-    steps: tuple[Placed, ...]
-    reason: str = ""
-    rounds: tuple[tuple[Placed, ...], ...] = ()
-    chain: Plan | None = None
-    chain_lane: int = 0
-
-    @property
-    def kind(self) -> str:
-        """`"affine"`, `"choice"`, or the kind of its transform of pixels or of images."""
-        return CHOICE if self.rounds else _kind(self.steps[0].transform)
-
-    @property
-    def leaves_range(self) -> bool:
-        """Whether values can lie outside their range afterwards; a choice clips what it makes."""
-        return not self.rounds and (
-            bool(self.color) or any(getattr(s.transform, "leaves_range", False) for s in self.steps)
-        )
-
-    @property
-    def geometry(self) -> list[Placed]:
-        """The transforms that move pixels, in order."""
-        return [step for step in self.steps if isinstance(step.transform, GeometricTransform)]
-
-    @property
-    def resizers(self) -> list[Placed]:
-        """The transforms that change the size of the images, in order."""
-        return [step for step in self.steps if step.transform.changes_size]
-
-    @property
-    def color(self) -> list[Placed]:
-        """The transforms that map colours, in order."""
-        return [step for step in self.steps if isinstance(step.transform, ColorTransform)]
-
-    @property
-    def resamples(self) -> bool:
-        """Whether anything is interpolated; flips alone move whole pixels."""
-        return any(not step.transform.moves_whole_pixels for step in self.geometry)
-
-    @property
-    def fills(self) -> bool:
-        """Whether what stands outside the image can come into sight."""
-        return any(step.transform.fills for step in self.geometry)
-
-    @property
-    def projective(self) -> bool:
-        """Whether the matrix is more than affine, and places are quotients."""
-        return any(step.transform.projective for step in self.geometry)
-
-    @property
-    def shrinks(self) -> float:
-        """How many pixels of the input can at most lie side by side in one of the output."""
-        by_turn: dict[str, float] = {}
-        for step in self.geometry:
-            by_turn[step.turn] = max(by_turn.get(step.turn, 1.0), step.transform.shrinks())
-        return math.prod(by_turn.values())
-
-    @property
-    def uses_mean(self) -> bool:
-        """Whether a colour map depends on the image's mean."""
-        return any(step.transform.uses_mean for step in self.color)
-
-    @property
-    def colors_before_fill(self) -> list[Placed]:
-        """The colour transforms that come before the last transform that can bring in a fill."""
-        before = self.steps[: self._last_fill]
-        return [step for step in before if isinstance(step.transform, ColorTransform)]
-
-    @property
-    def fill_units(self) -> Units:
-        """The units that a fill stands in when it is brought in."""
-        return self.steps[self._last_fill].units
-
-    @property
-    def _last_fill(self) -> int:
-        return max((i for i, step in enumerate(self.steps) if _fills(step.transform)), default=0)
 
 
 @dataclass(frozen=True)
@@ -254,85 +150,7 @@ class Plan:
         return segment.resamples and segment.shrinks > 2 and self.interpolation != "nearest"
 
     def __str__(self) -> str:
-        listed = {step.listed for step in self.steps}
-        lines = [f"{_count(len(listed), 'transform')} in {_count(len(self.segments), 'step')}"]
-        for number, segment in enumerate(self.segments, 1):
-            lines += [
-                f"{number}. {line}" if not i else f"   {line}" for i, line in enumerate(self._tell(segment))
-            ]
-        alone = self.resamples_alone
-        lines.append(f"resamples per image: {self.resamples} (one transform at a time: {alone})")
-        moved = all(self._copies(segment) for segment in self.segments)
-        inner = "the images' own dtype" if moved else "float32"
-        when = "after every transform and" if self.exact else "before every table and" if self._tables else ""
-        clipped = f", clipped {when} to {self.units} at the end".replace("  ", " ") if self.clips else ""
-        lines.append(f"computed in {inner}{clipped}, returned as {self.dtype}")
-        return "\n".join(lines)
-
-    @property
-    def _tables(self) -> bool:
-        return any(segment.kind == "table" for segment in self.segments)
-
-    def _tell(self, segment: Segment) -> list[str]:
-        parts = []
-        if segment.kind == CHOICE:
-            rounds = _count(len(segment.rounds), "round")
-            parts.append(f"choice: {_names(segment.steps)}, {rounds} -> what each image drew, one by one")
-            parts += _drawn(segment.steps)
-            return parts + [f"apart from the step before: {reason}" for reason in [segment.reason] if reason]
-        if segment.kind == MIXTURE:
-            chains = _count(segment.steps[0].transform.width, "chain")
-            parts.append(
-                f"mixture: {_names(segment.steps)} -> a weighted mean of the image and {chains}, of each"
-            )
-            parts += [f"   {line}" for one in segment.chain.segments for line in self._tell(one)]
-        elif segment.kind != AFFINE:
-            parts.append(f"{segment.kind}: {_names(segment.steps)} -> {_DOES[segment.kind]}")
-        if segment.kind == "mix":
-            like = f"(batch, {self.num_classes})" if self.num_classes else "of their own shape"
-            parts.append(f"labels: mixed by the same shares, returned as float32 {like}")
-        if segment.geometry:
-            parts.append(f"geometry: {_names(segment.geometry)} -> {self._tell_geometry(segment)}")
-            parts += _drawn(segment.geometry)
-            parts += self._tell_sizes(segment)
-        if self.smooths(segment):
-            parts.append("where an image shrinks to less than half: the mean of what each pixel covers")
-        if segment.color:
-            parts.append(f"colour: {_names(segment.color)} -> one affine map per image")
-            parts += _drawn(segment.color)
-        if segment.uses_mean:
-            parts.append(
-                "mean colour: measured once, before the warp"
-                if segment.resamples
-                else "mean colour: measured once, before the move"
-                if segment.resizers
-                else "mean colour: once"
-            )
-        if segment.reason:
-            parts.append(f"apart from the step before: {segment.reason}")
-        return parts
-
-    def _tell_sizes(self, segment: Segment) -> list[str]:
-        if not segment.resizers:
-            return []
-        before = self.size_before(segment)
-        sizes = [before] if before else []
-        sizes += [step.transform.size for step in segment.resizers]
-        return [f"size: {'' if before else '-> '}{' -> '.join(f'{h}x{w}' for h, w in sizes)}"]
-
-    def _tell_geometry(self, segment: Segment) -> str:
-        does = "one exact move of whole pixels"
-        if segment.resamples:
-            does = f"one {self.interpolation} {'projective ' if segment.projective else ''}warp"
-        if segment.fills:
-            does += f", fill {self.fill_mode}"
-            does += f" {self.fill_value:g}" if self.fill_mode == "constant" else ""
-        return does
-
-    def _copies(self, segment: Segment) -> bool:
-        """Whether a step only copies pixels, and leaves them the dtype that it finds."""
-        colored = segment.kind != AFFINE or segment.color or (segment.fills and self.fill_mode == "constant")
-        return not colored and (self.interpolation == "nearest" or not segment.resamples)
+        return explained(self)
 
 
 def make_plan(
@@ -416,33 +234,10 @@ def _why_apart(before: Segment, segment: Segment, fill_mode: str, exact: bool) -
     if kind != before.kind or kind in ("stencil", "mix", CHOICE, MIXTURE):
         return f"{name} {_APART[kind]}"
     if kind == AFFINE and fill_mode == "constant" and segment.fills:
-        first = next((i for i, step in enumerate(before.steps) if _fills(step.transform)), len(before.steps))
+        first = next(
+            (i for i, step in enumerate(before.steps) if brings_fill(step.transform)), len(before.steps)
+        )
         colored = [step for step in before.steps[first:] if isinstance(step.transform, ColorTransform)]
         if colored:
-            return f"{name} brings in a fill that {_names(colored)} must not colour"
+            return f"{name} brings in a fill that {listed(colored)} must not colour"
     return None
-
-
-def _kind(transform: Transform) -> str:
-    return transform.kind if isinstance(transform, PixelTransform | MixTransform | Mixture) else AFFINE
-
-
-def _fills(transform: Transform) -> bool:
-    return isinstance(transform, GeometricTransform) and transform.fills
-
-
-def _names(steps: Sequence[Placed]) -> str:
-    return ", ".join(dict.fromkeys(step.listed for step in steps))
-
-
-def _drawn(steps: Sequence[Placed]) -> list[str]:
-    """For each policy, which of its members these are."""
-    members: dict[str, dict[str, None]] = {}
-    for step in steps:
-        if step.policy:
-            members.setdefault(step.policy, {})[step.name.rpartition("/")[2]] = None
-    return [f"{policy}: {', '.join(names)}" for policy, names in members.items()]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
