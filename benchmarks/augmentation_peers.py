@@ -145,7 +145,14 @@ def numbered(batch: np.ndarray, batches: int) -> Contender:
     return in_tf_data(
         batch,
         batches,
-        lambda dataset: stream.map_numbered(dataset, True, lambda *parts: tf.cast(parts[-1], tf.float32)),
+        lambda dataset: stream.map_numbered(
+            dataset,
+            True,
+            lambda place, element: tf.cast(element, tf.float32),
+            stream.Keys(),
+            tf.data.AUTOTUNE,
+            True,
+        ),
     )
 
 
