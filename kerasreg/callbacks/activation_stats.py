@@ -67,7 +67,7 @@ class ActivationStats(keras.callbacks.Callback):
         >>> import keras, numpy as np, kerasreg as kr
         >>> model = keras.Sequential([keras.layers.Dense(4, "relu", name="hidden"), keras.layers.Dense(1)])
         >>> model.compile("sgd", "mse")
-        >>> stats = kr.callbacks.ActivationStats(every=2)
+        >>> stats = kr.callbacks.ActivationStats(every=2, diagnose=False)
         >>> history = model.fit(np.ones((8, 3)), np.ones(8), batch_size=2, callbacks=[stats], verbose=0)
         >>> [row["step"] for row in stats.history if row["layer"] == "hidden"]
         [0, 1, 2]
