@@ -46,8 +46,7 @@ def _in_data(step: int, training: Training) -> Finding:
         "error",
         f"The data: {count} number{'s' if count > 1 else ''} of the batch at step {step} "
         f"{'are' if count > 1 else 'is'} NaN or infinite before any layer has seen them.",
-        "Find them with np.isfinite(x).all(axis=-1) and drop or fill those rows; kr.layers.Normalization can "
-        "leave missing values out.",
+        "Find them with np.isfinite(x).all(axis=-1), and drop or fill those rows.",
         step,
     )
 
