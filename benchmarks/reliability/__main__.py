@@ -3,8 +3,8 @@
 python -m benchmarks.reliability
 
 Each section is a module of this folder with `rows(quick)`, one row for each thing that was tried, and
-`summary(rows)`, which counts them. The rows go to `benchmarks/results/reliability_SECTION.json`, the counts to
-`benchmarks/results/reliability.json`.
+`summary(rows)`, which counts them. The rows go to `benchmarks/results/reliability_SECTION.json`, the counts
+to `benchmarks/results/reliability.json`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ SECTIONS = ("faults", "bad_inputs", "own_tests", "backends", "soak")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="few of each, to see that it runs")
     parser.add_argument("--only", choices=SECTIONS, nargs="+", default=SECTIONS, help="these sections")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON files")
