@@ -98,6 +98,9 @@ class SecondPass(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if not is_observed(batch):
             return
+        if keras.backend.backend() == "jax":
+            # There a fit keeps the weights to itself until it is asked for them.
+            self.model.jax_state_sync()
         outputs = self._run(self._batch)
         if self._histograms:
             import tensorflow as tf

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -30,28 +31,31 @@ def count(x: Any) -> Any:
     A value on an edge belongs to the bin farther from 0. A vector of `BINS` numbers, in float32.
     """
     values = ops.reshape(x, [-1])
-    return _by_bits(values) if tensorflow_runs_each_operation() else _by_comparison(values)
-
-
-def _by_bits(values: Any) -> Any:
-    """Exponent and first digit of a float32 are the bin of its size: few and cheap passes."""
-    import tensorflow as tf
-
-    bits = tf.bitcast(values, tf.int32)
-    # Two bins an octave: 8 bits of exponent, biased by 127, and one of the fraction.
-    size = tf.bitwise.right_shift(tf.bitwise.bitwise_and(bits, 0x7FFFFFFF), 22)
-    size = tf.clip_by_value(size - (2 * (LOW_EXPONENT + 127) - 1), 0, BINS // 2)
     # One bin more than there are takes what is NaN.
-    where = tf.where(tf.math.is_nan(values), BINS, BINS // 2 + tf.where(bits < 0, -size, size))
-    counts = tf.math.bincount(where, minlength=BINS + 1, maxlength=BINS + 1)
-    return tf.cast(counts[:BINS], "float32")
+    where = ops.where(ops.isnan(values), BINS, _bin_by_bits(values))
+    if tensorflow_runs_each_operation():
+        import tensorflow as tf
+
+        counts = tf.math.bincount(where, minlength=BINS + 1, maxlength=BINS + 1)
+    else:
+        counts = ops.scatter(where[:, None], ops.ones_like(where), (BINS + 1,))
+    return ops.cast(counts[:BINS], "float32")
 
 
-def _by_comparison(values: Any) -> Any:
-    """One pass in a compiler that joins a comparison and its sum."""
-    inner, x = EDGES[1:-1].astype("float32"), values[:, None]
-    above = ops.concatenate([x > inner[inner < 0], x >= inner[inner > 0]], axis=1)
-    reached = ops.sum(ops.cast(above, "int32"), axis=0)
-    known = ops.sum(ops.cast(ops.logical_not(ops.isnan(values)), "int32"))
-    at_least = ops.concatenate([known[None], reached, ops.zeros((1,), "int32")])
-    return ops.cast(at_least[:-1] - at_least[1:], "float32")
+def _bin_by_bits(values: Any) -> Any:
+    """Exponent and first digit of a float32 are the bin of its size: few and cheap passes."""
+    bits = _bits(values)
+    # Two bins an octave: 8 bits of exponent, biased by 127, and one of the fraction.
+    size = ops.right_shift(ops.bitwise_and(bits, 0x7FFFFFFF), 22)
+    size = ops.clip(size - (2 * (LOW_EXPONENT + 127) - 1), 0, BINS // 2)
+    return BINS // 2 + ops.where(bits < 0, -size, size)
+
+
+def _bits(values: Any) -> Any:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.bitcast(values, tf.int32)
+    import jax
+
+    return jax.lax.bitcast_convert_type(values, "int32")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +48,8 @@ def summarize(layer: keras.layers.Layer, outputs: Any, look: Look = PLAIN) -> di
     axis = channel_axis(layer, x)
     others = tuple(i for i in range(len(x.shape)) if i != axis)
     low, high = _extremes(x, others)
-    zero = ops.cast(ops.equal(x, 0.0), "float32")
     mean = ops.mean(x)
-    # A value that is not finite makes the mean so; a mean may be infinite without one, and the count says 0.
-    variance = _variance(x, mean)
+    variance, zeros, nonfinite = _deviation_and_counts(x, mean)
     figures = {
         "count": ops.cast(ops.size(x), "float32"),
         "mean": mean,
@@ -61,18 +58,16 @@ def summarize(layer: keras.layers.Layer, outputs: Any, look: Look = PLAIN) -> di
         "max": _extremes(high, None)[1],
         # What is left of it where every row gives the same is nothing, whatever the channels' own levels.
         "range": ops.sqrt(ops.mean(ops.square(high - low))),
-        "nonfinite": _nonfinite(x, mean),
+        "zeros": zeros,
+        "nonfinite": nonfinite,
     }
     beyond = saturated_beyond(layer)
     if beyond is not None:
         figures["saturated"] = _share_beyond(x, *beyond)
+    vectors = {}
     if look.per_channel and axis is not None:
-        by_channel = (ops.mean(v, axis=others) for v in (x, ops.square(x), zero))
+        by_channel = (ops.mean(v, axis=others) for v in (x, ops.square(x), _is_zero(x)))
         vectors = dict(zip(PER_CHANNEL, by_channel, strict=True))
-        figures["zeros"] = ops.mean(vectors["channel_zeros"])
-    else:
-        vectors = {}
-        figures["zeros"] = ops.mean(zero)
     if axis is not None:
         silent = ops.logical_and(ops.equal(low, 0.0), ops.equal(high, 0.0))
         vectors["silent"] = silence.packed(silent, x.shape[axis])
@@ -109,26 +104,40 @@ def _extremes(x: Any, axes: tuple[int, ...] | None) -> tuple[Any, Any]:
 # Up to this ratio of squared mean to variance, E[x^2] - E[x]^2 loses a digit at most.
 _CANCELS = 16.0
 
+# Up to here float32 counts one by one.
+_COUNTED = 2.0**24
 
-def _variance(x: Any, mean: Any) -> Any:
-    """About the mean: E[x^2] - E[x]^2 loses every digit of a small deviation beside a large mean."""
+
+def _deviation_and_counts(x: Any, mean: Any) -> tuple[Any, Any, Any]:
+    """The variance, the share of zeros, and how many values are not finite."""
     if not tensorflow_runs_each_operation():
-        return ops.mean(ops.square(x - mean))
+        # A value that is not finite makes the mean so; a mean may be infinite without one: the count says 0.
+        odd = ops.cond(ops.isfinite(mean), lambda: ops.zeros((), "float32"), lambda: _nonfinite(x))
+        # About the mean: E[x^2] - E[x]^2 loses every digit of a small deviation beside a large mean.
+        return ops.mean(ops.square(x - mean)), ops.mean(_is_zero(x)), odd
     import tensorflow as tf
 
-    # Where each operation is a pass over the tensor, the short way is taken as long as it is exact.
+    # Where each operation is a pass over the tensor, the short ways are taken as long as they are exact.
     count = tf.cast(tf.size(x), "float32")
-    short = 2.0 * tf.nn.l2_loss(x) / count - tf.square(mean)
-    # False for what is not finite, too.
-    exact = tf.square(mean) <= _CANCELS * short
-    return tf.cond(exact, lambda: short, lambda: 2.0 * tf.nn.l2_loss(x - mean) / count)
+    variance = 2.0 * tf.nn.l2_loss(x) / count - tf.square(mean)
+    # The first is False for what is not finite, too, whose sign cannot be counted.
+    exact = tf.logical_and(tf.square(mean) <= _CANCELS * variance, count <= _COUNTED)
+
+    def short() -> tuple[Any, Any, Any]:
+        return variance, 1.0 - 2.0 * tf.nn.l2_loss(tf.sign(x)) / count, tf.zeros(())
+
+    def safe() -> tuple[Any, Any, Any]:
+        return 2.0 * tf.nn.l2_loss(x - mean) / count, ops.mean(_is_zero(x)), _nonfinite(x)
+
+    return tf.cond(exact, short, safe)
 
 
-def _nonfinite(x: Any, mean: Any) -> Any:
-    def count() -> Any:
-        return ops.sum(ops.cast(ops.logical_not(ops.isfinite(x)), "float32"))
+def _is_zero(x: Any) -> Any:
+    return ops.cast(ops.equal(x, 0.0), "float32")
 
-    return _only_if(ops.logical_not(ops.isfinite(mean)), count)
+
+def _nonfinite(x: Any) -> Any:
+    return ops.sum(ops.cast(ops.logical_not(ops.isfinite(x)), "float32"))
 
 
 def _share_beyond(x: Any, low: float | None, high: float | None) -> Any:
@@ -136,8 +145,3 @@ def _share_beyond(x: Any, low: float | None, high: float | None) -> Any:
     sides += [] if high is None else [ops.greater_equal(x, high)]
     either = sides[0] if len(sides) == 1 else ops.logical_or(*sides)
     return ops.mean(ops.cast(either, "float32"))
-
-
-def _only_if(rare: Any, count: Callable[[], Any]) -> Any:
-    """What a pass over the tensor gives if it is needed, else 0."""
-    return ops.cond(rare, count, lambda: ops.zeros((), "float32"))
