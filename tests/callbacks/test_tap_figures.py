@@ -325,3 +325,21 @@ def test_figures_that_nobody_asked_for_are_left_out():
     assert set(fit(model, x, y, histograms=True).history[0]) == plain | {"histogram"}
     gradients = {"gradient_norm", "weight_norm", "update_ratio"}
     assert set(fit(model, x, y, gradients=True).history[0]) == plain | gradients
+
+
+def test_a_small_deviation_beside_a_large_mean():
+    x = (1e4 + normal(64, 32)).astype("float32")
+    assert figures(L.Identity(), x)["std"] == pytest.approx(x.astype("float64").std(), rel=1e-3)
+
+
+def test_zeros_are_counted_beside_a_value_that_is_not_finite():
+    x = normal(6, 4)
+    x[:3, 0], x[4, 1] = 0.0, np.nan
+    found = figures(L.Identity(), x)
+    assert (found["zeros"], found["nonfinite"]) == (3 / 24, 1)
+
+
+def test_a_channel_below_zero_is_not_silent():
+    x = normal(6, 3)
+    x[:, 0], x[:, 1], x[0, 1] = 0.0, -1.0, 0.0
+    assert figures(L.Identity(), x)["silent"].tolist() == [True, False, False]
