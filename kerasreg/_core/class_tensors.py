@@ -38,9 +38,12 @@ def refuse_unless(
     """Raise where values that are not valid can be seen, that is outside of a compiled step.
 
     Args:
-        valid: Truth values, one for each of the first axes of `values`.
-        owner: As in `arguments.refusal`, like `argument`, `allowed` and `remedy`.
+        valid: Truth values, one for each row of `values`.
+        owner: Who asks, as in `arguments.refusal`.
+        argument: Its name.
+        allowed: What it may be.
         values: What came.
+        remedy: What to do.
     """
     if not is_concrete(valid):
         return

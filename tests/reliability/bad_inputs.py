@@ -1,4 +1,4 @@
-"""The catalogue of what nobody should give to the library: for each public name, and what has to come of it."""
+"""The catalogue of what nobody should give to the library, and what has to come of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 
 from bad_case import Case
 
-GROUPS = ("bad_layers", "bad_scores", "bad_parts")
+GROUPS = ("bad_layers", "bad_scores", "bad_parts", "bad_verbs")
 
 
 def cases(*groups: str) -> list[Case]:
