@@ -91,7 +91,7 @@ def _slices(owner: str, x: Any, batch_size: int) -> Iterator[tuple[Any, int]]:
 def rows_of(owner: str, argument: str, x: Any) -> tuple[Any, int]:
     """An array, or a structure of arrays of equally many rows, as NumPy arrays; and the number of rows."""
     if not any(hasattr(leaf, "shape") for leaf in keras.tree.flatten(x)):
-        x = np.asarray(x)
+        x = as_array(owner, argument, x)
     arrays = keras.tree.map_structure(_to_numpy, x)
     lengths = {len(a) if a.ndim else 0 for a in keras.tree.flatten(arrays)}
     if len(lengths) != 1 or lengths == {0}:
@@ -99,6 +99,15 @@ def rows_of(owner: str, argument: str, x: Any) -> tuple[Any, int]:
         allowed = "arrays with one and the same number of rows, at least 1"
         raise refusal(owner, argument, allowed, Came(f"shapes {shapes}"))
     return arrays, lengths.pop()
+
+
+def as_array(owner: str, argument: str, value: Any) -> np.ndarray:
+    """Numbers in lists as an array; or an error where the lists are of different lengths."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        remedy = "pad them first"
+        raise refusal(owner, argument, "rows of one length", Came("rows of several"), remedy) from error
 
 
 def _fill(array: np.ndarray, rows: int) -> np.ndarray:

@@ -39,7 +39,7 @@ def group_norms(weights: Any, axes: Sequence[int]) -> Any:
     """
     if not axes:
         return weights * ops.stop_gradient(ops.sign(weights))
-    largest = ops.stop_gradient(ops.max(ops.abs(weights), axis=axes, keepdims=True))
+    largest = ops.stop_gradient(ops.max(ops.abs(weights), axis=axes, keepdims=True, initial=0.0))
     alive = largest > 0
     scaled = weights / ops.where(alive, largest, ops.ones_like(largest))
     # The root's derivative at 0 is infinite; a where behind it would make 0 times infinity.

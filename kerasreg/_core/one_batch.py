@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kerasreg._core.arguments import Came, refusal
-from kerasreg._core.batches import is_tf_dataset
+from kerasreg._core.batches import as_array, is_tf_dataset
 from kerasreg._core.tensors import shape_fits
 
 FEWEST_ROWS = 2
@@ -34,29 +34,46 @@ def one_batch(owner: str, x: Any, y: Any = None) -> tuple[Any, Any]:
     x = _arrays(owner, "x", x)
     if y is not None:
         y = _arrays(owner, "y", y)
+        _refuse_words(owner, "y", keras.tree.flatten(y))
         rows = {len(leaf) for leaf in keras.tree.flatten([x, y])}
         if len(rows) > 1:
             raise refusal(owner, "y", "targets with a row for each row of x", Came(f"{sorted(rows)} rows"))
     return x, y
 
 
-def check_fits(owner: str, model: keras.Model, x: Any) -> None:
+def check_fits(owner: str, model: keras.Model, x: Any, argument: str = "x") -> None:
     """Refuse inputs that a model with known inputs cannot take.
 
+    Args:
+        owner: Who asks, for an error's sentence.
+        model: The model.
+        x: A batch.
+        argument: Its name.
+
     Raises:
-        ValueError: If the number of inputs or a known size is another one.
+        ValueError: If the number of inputs or a known size is another one, or words come for numbers.
     """
     wanted = getattr(model, "inputs", None)
     if not wanted:
         return
     given, shapes = keras.tree.flatten(x), [tuple(tensor.shape) for tensor in wanted]
+    if not any(str(tensor.dtype) == "string" for tensor in wanted):
+        _refuse_words(owner, argument, given)
     if len(given) == 1 or not isinstance(x, dict):
         fit = len(given) == len(shapes) and all(map(_fits, (leaf.shape for leaf in given), shapes))
     else:  # by name; more than the model asks for does no harm
         fit = len(given) >= len(shapes)
     if not fit:
         allowed = f"of the shapes of the model's inputs, {shapes}"
-        raise refusal(owner, "x", allowed, Came(f"shapes {[tuple(leaf.shape) for leaf in given]}"))
+        raise refusal(owner, argument, allowed, Came(f"shapes {[tuple(leaf.shape) for leaf in given]}"))
+
+
+def _refuse_words(owner: str, argument: str, leaves: Any) -> None:
+    for leaf in leaves:
+        dtype = keras.backend.standardize_dtype(leaf.dtype) if keras.ops.is_tensor(leaf) else leaf.dtype
+        # NumPy has words of fixed length, bytes and objects; TensorFlow has strings.
+        if dtype == "string" or getattr(dtype, "kind", "f") in "USO":
+            raise refusal(owner, argument, "numbers", Came(f"type {dtype}"))
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
@@ -68,7 +85,7 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
 
 def _arrays(owner: str, argument: str, value: Any) -> Any:
     if not any(hasattr(leaf, "shape") for leaf in keras.tree.flatten(value)):
-        value = np.asarray(value)
+        value = as_array(owner, argument, value)
     arrays = keras.tree.map_structure(_to_numpy, value)
     leaves = keras.tree.flatten(arrays)
     rows = {len(leaf) if leaf.ndim else 0 for leaf in leaves}

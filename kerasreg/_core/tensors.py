@@ -10,11 +10,49 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._core.arguments import Came, refusal
+
 
 def wide_dtype(*dtypes: Any) -> str:
     """float64 if one of the types is, else float32: where sums neither overflow nor lose their digits."""
     # Not keras.backend.result_type: on JAX it knows no float64.
     return "float64" if "float64" in map(keras.backend.standardize_dtype, dtypes) else "float32"
+
+
+def check_floats(owner: str, argument: str, *tensors: Any) -> None:
+    """Refuse whole numbers, words and the like where a layer has to compute with fractions.
+
+    Raises:
+        ValueError: With the type that came.
+    """
+    for tensor in tensors:
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        if not keras.backend.is_float_dtype(dtype):
+            remedy = "cast them to float32 first"
+            raise refusal(owner, argument, "of a floating-point type", Came(f"type {dtype}"), remedy)
+
+
+def check_numbers(owner: str, argument: str, tensor: Any) -> None:
+    """Refuse words, which only TensorFlow has tensors of.
+
+    Raises:
+        ValueError: With the type that came.
+    """
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    if dtype == "string":
+        raise refusal(owner, argument, "numbers", Came(f"type {dtype}"))
+
+
+def check_features(owner: str, inputs: Any, axis: int, features: int | None) -> None:
+    """Refuse inputs with another number of features than a layer was built for.
+
+    Raises:
+        ValueError: With the shape that came.
+    """
+    came = inputs.shape[axis]
+    if None not in (came, features) and came != features:
+        allowed = f"of {features} features along axis {axis}, for which the layer was built"
+        raise refusal(owner, "inputs", allowed, Came(f"shape {tuple(inputs.shape)}"))
 
 
 def shape_fits(shape: Sequence[int | None], expected: Sequence[int | None]) -> bool:

@@ -60,6 +60,11 @@ class Views:
         """Refuse what the pipeline would refuse."""
         self._check(images)
 
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the views of images of this shape."""
+        height, width = size_after(self._plan.geometry, shape[1:3])
+        return shape[0], int(height), int(width), shape[3]
+
     def unchanged(self, images: np.ndarray) -> np.ndarray:
         """The images as they are, in the type and the units of the views."""
         units = self._plan.units

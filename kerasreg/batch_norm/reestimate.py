@@ -9,6 +9,7 @@ import numpy as np
 
 from kerasreg._core.arguments import Came, integer, refusal
 from kerasreg._core.model_inputs import ModelInputs
+from kerasreg._core.one_batch import check_fits
 from kerasreg._core.progress import Progress
 from kerasreg.batch_norm.finding import batch_norms, is_frozen, listing
 from kerasreg.batch_norm.measuring import Figures, Measuring
@@ -95,7 +96,7 @@ def reestimate(
         raise refusal("reestimate", "model", "a model with a batch norm that is not frozen", came, remedy)
     inputs = ModelInputs("reestimate", data, batch_size, steps)
     measure = Measuring.of(model, measured)
-    pool, batches = _pool(measure, measured, inputs, verbose)
+    pool, batches = _pool(model, measure, measured, inputs, verbose)
     missing = [path for path in measured.values() if path not in pool or not (pool[path].count > 0).all()]
     missing = [path for path in measured.values() if path in {*missing, *measure.hidden}]
     if missing:
@@ -111,13 +112,18 @@ def reestimate(
 
 
 def _pool(
-    measure: Measuring, paths: dict[keras.layers.Layer, str], inputs: ModelInputs, verbose: bool | str
+    model: keras.Model,
+    measure: Measuring,
+    paths: dict[keras.layers.Layer, str],
+    inputs: ModelInputs,
+    verbose: bool | str,
 ) -> tuple[dict[str, Moments], int]:
     """Each layer's moments over all batches, and how many batches there were."""
     pool: dict[str, Moments] = {}
     batches = 0
     progress = Progress("reestimate", verbose, inputs.total)
     for x in inputs:
+        check_fits("reestimate", model, x, "data")
         figures: Figures = measure(x)
         batches += 1
         # In the model's order: what is not finite in one layer is not in those after it.

@@ -10,7 +10,7 @@ from keras import ops
 
 from kerasreg._core.arguments import integer, number, refusal
 from kerasreg._core.registry import register
-from kerasreg._core.tensors import wide_dtype
+from kerasreg._core.tensors import check_floats, wide_dtype
 
 
 def unit_norms(weights: Any, axis: Sequence[int] | None = None) -> Any:
@@ -40,6 +40,7 @@ class _Norm(keras.constraints.Constraint):
         self.axis = None if axis is None else [integer(owner, "axis", each) for each in axes]
 
     def _norms(self, w: Any) -> Any:
+        check_floats(type(self).__name__, "w", w)
         rank = len(w.shape)
         if self.axis is not None and any(not -rank <= axis < rank for axis in self.axis):
             allowed = f"in [{-rank}, {rank}) for weights of shape {tuple(w.shape)}"

@@ -11,10 +11,10 @@ from keras import ops
 from kerasreg._core.arguments import Came, number, refusal
 from kerasreg._core.groups import checked_axis, group_axes
 from kerasreg._core.registry import register
-from kerasreg._core.tensors import wide_dtype
+from kerasreg._core.tensors import check_floats, wide_dtype
 from kerasreg._core.training_context import ReadsOptimizer, install, optimizer_step
 from kerasreg.constraints.proximal import elastic_prox, group_prox
-from kerasreg.constraints.step_sizes import checked_metric, step_sizes
+from kerasreg.constraints.step_sizes import check_step_size, checked_metric, step_sizes
 from kerasreg.constraints.strength import (
     checked_strength,
     strength_at_step,
@@ -54,8 +54,15 @@ class ProximalStep(ReadsOptimizer, keras.constraints.Constraint):
             w: Weights of any shape.
             step_size: s, the learning rate for plain gradient descent, or a tensor of the weights' shape. A
                 schedule's strength is that of step 0.
+
+        Raises:
+            ValueError: If the weights are whole numbers, a step size is negative or not finite, or its shape
+                is another than that of the weights.
         """
-        return self._prox(ops.convert_to_tensor(w), step_size, 0)
+        weights = ops.convert_to_tensor(w)
+        check_floats(type(self).__name__, "w", weights)
+        check_step_size(type(self).__name__, step_size, weights)
+        return self._prox(weights, step_size, 0)
 
     def _prox(self, weights: Any, steps: Any, step: Any) -> Any:
         dtype = wide_dtype(weights.dtype)

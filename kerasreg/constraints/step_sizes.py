@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kerasreg._core.arguments import Came, refusal
 from kerasreg._core.private import optimizer_slot
-from kerasreg._core.tensors import wide_dtype
+from kerasreg._core.tensors import is_concrete, wide_dtype
 from kerasreg._core.training_context import OptimizerStep
 
 _Slot = Callable[[str], Any]
@@ -39,6 +40,22 @@ def checked_metric(owner: str, optimizer: keras.optimizers.Optimizer) -> _Metric
         remedy = "an average of weights has none that are exactly 0"
         raise refusal(f"a model with {owner}", "optimizer", "one without use_ema", came, remedy)
     return made_by
+
+
+def check_step_size(owner: str, step_size: Any, weights: Any) -> None:
+    """Refuse what is no size of a step for these weights; values are looked at where they can be seen."""
+    allowed = f"a finite number of at least 0, or one for each of the weights of shape {tuple(weights.shape)}"
+    try:
+        sizes = ops.convert_to_tensor(step_size, dtype=wide_dtype(weights.dtype))
+    except (TypeError, ValueError):
+        raise refusal(owner, "step_size", allowed, step_size) from None
+    if tuple(sizes.shape) not in ((), tuple(weights.shape)):
+        raise refusal(owner, "step_size", allowed, Came(f"shape {tuple(sizes.shape)}"))
+    if is_concrete(sizes):
+        seen = np.asarray(ops.convert_to_numpy(sizes))
+        wrong = seen[~(np.isfinite(seen) & (seen >= 0))]
+        if wrong.size:
+            raise refusal(owner, "step_size", allowed, Came(f"{float(wrong.ravel()[0]):g}"))
 
 
 def step_sizes(owner: str, step: OptimizerStep, variable: Any) -> Any:

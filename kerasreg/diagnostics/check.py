@@ -12,6 +12,7 @@ import numpy as np
 from kerasreg._core.arguments import Came, refusal
 from kerasreg._core.one_batch import check_fits, one_batch
 from kerasreg._core.paths import layer_paths
+from kerasreg._core.targets import check_targets
 from kerasreg.diagnostics.data_rules import judge_inputs, judge_norms
 from kerasreg.diagnostics.figures import (
     ActivationFigures,
@@ -58,8 +59,8 @@ def check(model: keras.Model, x: Any, y: Any = None) -> Report:
         A `Report`: `findings`, `figures`, a table when printed, `to_dict()`, `plot()`.
 
     Raises:
-        ValueError: If the model is not built, or not compiled where `y` is given, or a number in `x` is not
-            finite.
+        ValueError: If the model is not built, or not compiled where `y` is given, a number in `x` is not
+            finite, or a label in `y` is no class of the model.
 
     Example:
         >>> import keras, numpy as np, kerasreg as kr
@@ -85,6 +86,8 @@ def check(model: keras.Model, x: Any, y: Any = None) -> Report:
     check_fits("check", model, data)
     if y is None:
         targets = None
+    else:
+        check_targets("check", model, targets)
     data = keras.tree.map_structure(_narrow, data)
     targets = None if targets is None else keras.tree.map_structure(_narrow, targets)
     figures = _figures(model, data, targets)

@@ -13,11 +13,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._core.arguments import Came, integer, number, refusal
+from kerasreg._core.arguments import Came, flag, integer, number, refusal
 from kerasreg._core.kernels import kernels_of
 from kerasreg._core.one_batch import check_fits, one_batch
 from kerasreg._core.paths import layer_paths
 from kerasreg._core.pure_call import compile_pure
+from kerasreg._core.targets import check_targets
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,9 @@ def loss_sensitivity(
     scales = [
         number("loss_sensitivity", "scale", s, 0, open_low=True) for s in (scale if several else [scale])
     ]
+    if not scales:
+        raise refusal("loss_sensitivity", "scale", "a number above 0 or a list of them", scale)
+    flag("loss_sensitivity", "training", training)
     repeats = integer("loss_sensitivity", "repeats", repeats, low=2)
     seed = integer("loss_sensitivity", "seed", seed, low=0)
     if not isinstance(model, keras.Model) or not model.built or not getattr(model, "compiled", False):
@@ -122,6 +126,7 @@ def loss_sensitivity(
     check_fits("loss_sensitivity", model, x)
     if y is None:
         raise refusal("loss_sensitivity", "y", "the targets of the batch", y)
+    check_targets("loss_sensitivity", model, y)
     filters = _filters(model)
     if not filters:
         raise refusal("loss_sensitivity", "model", "one with a kernel of a known kind", Came("none"))
@@ -160,7 +165,11 @@ def plot_loss_sensitivity(
 
     Raises:
         ImportError: If matplotlib is not installed.
+        ValueError: If `curves` holds something else.
     """
+    if not isinstance(curves, Mapping) or not curves or not all(map(_is_curve, curves.values())):
+        allowed = "a dict from names to what loss_sensitivity gave"
+        raise refusal("plot_loss_sensitivity", "curves", allowed, curves)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.4, 3.6), layout="constrained")
@@ -179,6 +188,12 @@ def plot_loss_sensitivity(
     if path is not None:
         figure.savefig(path, dpi=110)
     return figure
+
+
+def _is_curve(curve: Any) -> bool:
+    points = [curve] if isinstance(curve, LossSensitivity) else curve
+    several = isinstance(points, Sequence) and len(points) > 0
+    return several and all(isinstance(point, LossSensitivity) for point in points)
 
 
 def _filters(model: keras.Model) -> list[tuple[keras.Variable, tuple[int, ...]]]:

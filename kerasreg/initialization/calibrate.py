@@ -175,6 +175,8 @@ def _reasons(
     """The layers to leave alone, and why."""
     if isinstance(exclude, str):
         exclude = [exclude]
+    if not isinstance(exclude, Sequence):
+        raise refusal("calibrate", "exclude", "a pattern of layers' paths or a list of them", exclude)
     found = {}
     for layer in paths:
         if isinstance(layer, keras.layers.SpectralNormalization):

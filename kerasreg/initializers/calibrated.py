@@ -10,7 +10,7 @@ import keras
 
 from kerasreg._core.arguments import choice, integer, refusal
 from kerasreg._core.registry import register
-from kerasreg.initializers.fans import KINDS, fans
+from kerasreg.initializers.fans import KINDS, check_convolution, checked_shape, fans
 from kerasreg.initializers.gain import gain, resolve_activation
 from kerasreg.initializers.orthogonal import orthogonal_kernel
 from kerasreg.initializers.seeds import checked_seed, fresh_seed, seed_config
@@ -91,12 +91,15 @@ class Calibrated(keras.initializers.Initializer):
 
     def variance(self, shape: Sequence[int]) -> float:
         """Var(w) for a kernel of this shape."""
+        shape = checked_shape("Calibrated", shape)
         fan_in, fan_out = fans(shape, self.kind, self.groups, self.strides, self.input_axes, self.batch_axes)
+        check_convolution(shape, self.kind, self.groups, self.strides)
         n = {"in": fan_in, "out": fan_out, "average": (fan_in + fan_out) / 2}[self.fan]
         return self.gain**2 / max(n, 1.0)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
         """Draw a kernel of this shape."""
+        shape = checked_shape("Calibrated", shape)
         std = math.sqrt(self.variance(shape))
         seed = fresh_seed(self.seed)
         if self.distribution == "orthogonal":

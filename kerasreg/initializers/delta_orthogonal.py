@@ -10,6 +10,7 @@ from keras import ops
 
 from kerasreg._core.arguments import Came, number, refusal
 from kerasreg._core.registry import register
+from kerasreg.initializers.fans import checked_shape
 from kerasreg.initializers.orthogonal import orthogonal_matrices
 from kerasreg.initializers.seeds import checked_seed, fresh_seed, seed_config
 
@@ -52,9 +53,9 @@ class DeltaOrthogonal(keras.initializers.Initializer):
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
         """Make a kernel of this shape."""
-        shape = tuple(shape)
-        if len(shape) < 3 or shape[-2] > shape[-1]:
-            allowed = "(*window, in, out) of rank 3 or more with in <= out"
+        shape = checked_shape("DeltaOrthogonal", shape)
+        if len(shape) < 3 or shape[-2] > shape[-1] or 0 in shape[:-2]:
+            allowed = "(*window, in, out) of rank 3 or more with in <= out and a window of at least 1"
             remedy = "use Calibrated(kind='conv', distribution='orthogonal') where channels shrink"
             raise refusal("DeltaOrthogonal", "shape", allowed, Came(f"shape {shape}"), remedy)
         *window, channels_in, channels_out = shape

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
+from typing import Any
 
 from kerasreg._core.arguments import Came, refusal
 
@@ -74,6 +76,33 @@ def fans(
         case "recurrent":
             return float(first), float(first)
     raise ValueError(kind)
+
+
+def checked_shape(owner: str, shape: Any) -> tuple[int, ...]:
+    """A kernel's shape as a tuple of whole numbers of at least 0, or an error."""
+    sizes = None if isinstance(shape, str) else shape
+    try:
+        sizes = None if sizes is None else tuple(operator.index(size) for size in sizes)
+    except TypeError:
+        sizes = None
+    if sizes is None or any(size < 0 for size in sizes):
+        raise refusal(owner, "shape", "sizes of at least 0", shape)
+    return sizes
+
+
+def check_convolution(shape: Sequence[int], kind: str, groups: int, strides: int | Sequence[int]) -> None:
+    """Refuse groups that do not part the outputs, and strides of other axes than the window has."""
+    if kind == "conv" and shape[-1] % groups:
+        allowed = f"a divisor of the {shape[-1]} outputs of a kernel of shape {tuple(shape)}"
+        raise refusal("Calibrated", "groups", allowed, groups)
+    spatial = len(shape) - 2
+    if (
+        kind in ("conv", "depthwise", "transpose")
+        and not isinstance(strides, int)
+        and len(strides) != spatial
+    ):
+        allowed = f"a number or {spatial} of them for a kernel of shape {tuple(shape)}"
+        raise refusal("Calibrated", "strides", allowed, list(strides))
 
 
 def _einsum_fans(

@@ -56,6 +56,8 @@ def gain(activation: str | Callable[[Any], Any], owner: str = "gain") -> float:
         values = _evaluate(phi, _NODES)
     except (TypeError, ValueError, AssertionError) as error:  # needs more than one tensor, or a certain shape
         raise refusal(owner, "activation", "an elementwise activation (of one input)", activation) from error
+    except Exception as error:  # of a callable that somebody wrote, and no error of ours
+        raise refusal(owner, "activation", "an activation that takes any numbers", activation) from error
     # An activation that looks across the axis gives other values on a part of the nodes.
     part = slice(9000, 15000)
     if values.shape != _NODES.shape or not np.allclose(_evaluate(phi, _NODES[part]), values[part], atol=1e-5):

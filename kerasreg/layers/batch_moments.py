@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
+
+from kerasreg._core.arguments import Came, refusal
+from kerasreg._core.tensors import is_concrete
 
 
 class BatchMoments(NamedTuple):
@@ -72,6 +76,28 @@ def batch_moments(
     # A mean that is no number leaves no variance that is one.
     usable = ops.logical_and(ops.any(count > 0), ops.all(ops.isfinite(variance)))
     return BatchMoments(count, origin, shift, variance, usable)
+
+
+def as_bools(owner: str, mask: Any) -> Any:
+    """A mask as truth values.
+
+    Raises:
+        ValueError: If it holds words, or, where that can be seen, other numbers than 0 and 1: weights, which
+            no moments here are taken with.
+    """
+    mask = ops.convert_to_tensor(mask)
+    dtype = keras.backend.standardize_dtype(mask.dtype)
+    if dtype == "bool":
+        return mask
+    allowed = "of truth values, or of 0 and 1"
+    if dtype == "string":
+        raise refusal(owner, "mask", allowed, Came(f"type {dtype}"))
+    if is_concrete(mask):
+        seen = np.asarray(ops.convert_to_numpy(mask))
+        wrong = seen[(seen != 0) & (seen != 1)]
+        if wrong.size:
+            raise refusal(owner, "mask", allowed, Came(f"{float(wrong[0]):g} in type {dtype}"))
+    return ops.cast(mask, "bool")
 
 
 def ghost_batches(x: Any, mask: Any, size: int) -> tuple[Any, Any]:

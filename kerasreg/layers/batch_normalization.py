@@ -10,10 +10,11 @@ from keras import ops
 
 from kerasreg._core.arguments import Came, choice, flag, integer, not_both, number, refusal
 from kerasreg._core.registry import register
-from kerasreg._core.tensors import shape_fits, wide_dtype
+from kerasreg._core.tensors import check_numbers, shape_fits, wide_dtype
 from kerasreg.layers import batch_norm_kernels, batch_renorm
 from kerasreg.layers.batch_moments import (
     BatchMoments,
+    as_bools,
     batch_moments,
     flat,
     ghost_batches,
@@ -77,7 +78,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         training: Whether to normalise with the batch.
         mask: True where a position counts in the statistics. Its shape is that of the inputs' first axes, as
             Keras' masks are (an axis of size 1 says the same for all), or that of the inputs without the
-            feature axis.
+            feature axis. Numbers are taken for True but 0; those between are refused where they can be seen,
+            that is outside of a compiled step.
 
     Attributes:
         skipped_batches: How many training batches left the statistics as they were.
@@ -199,10 +201,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise, in training with the batch and else with the moving averages."""
+        check_numbers("BatchNormalization", "inputs", inputs)
         feature = self.axis % len(inputs.shape)
         if not (training and self.trainable):
             return self._normalize_with_moving(inputs, feature)
-        mask = None if mask is None else self._spread(mask, inputs.shape)
+        mask = None if mask is None else self._spread(as_bools("BatchNormalization", mask), inputs.shape)
         special = self.virtual_batch_size or self._renorm or self.normalize_with == "moving"
         if mask is None and not special and not (self.synchronized and has_replicas()):
             kernel = batch_norm_kernels.for_whole_batch(inputs, feature)

@@ -12,6 +12,7 @@ from keras import ops
 from kerasreg._core.arguments import integer, number, refusal
 from kerasreg._core.noise_source import Uniform
 from kerasreg._core.registry import register
+from kerasreg._core.tensors import check_features, check_floats
 from kerasreg.layers.monte_carlo import MonteCarlo, checked_seed
 
 # Uniform numbers this far from 0 and 1 have finite logits, in float32 too.
@@ -140,7 +141,13 @@ class ConcreteDropout(MonteCarlo, keras.layers.Wrapper):
 
     def call(self, inputs: Any, training: bool | None = False) -> Any:
         """The wrapped layer's output, behind dropout while training and where `mc` says so."""
-        return self.noisy(inputs, self._uniform) if self._is_noisy(training) else self._through(inputs)
+        owner = type(self).__name__
+        # Before a number is drawn: what is refused moves no generator.
+        check_features(owner, inputs, self._feature_axis(len(inputs.shape)), self._features)
+        if not self._is_noisy(training):
+            return self._through(inputs)
+        check_floats(owner, "inputs", inputs)
+        return self.noisy(inputs, self._uniform)
 
     def noisy(self, inputs: Any, uniform: Uniform) -> Any:
         """The wrapped layer's output behind dropout, decided by numbers from `uniform`."""

@@ -9,6 +9,7 @@ import keras
 
 from kerasreg._core.arguments import flag, integer, number
 from kerasreg._core.noise_source import is_supplied, supplied_to
+from kerasreg._core.tensors import check_floats
 
 
 class MonteCarlo:
@@ -52,7 +53,10 @@ class MonteCarloDropout(MonteCarlo):
 
     def call(self, inputs: Any, training: bool | None = False) -> Any:
         """Add noise while training, and at inference too where `mc` says so."""
-        return super().call(inputs, training=self._is_noisy(training))
+        noisy = self._is_noisy(training)
+        if noisy and self.rate > 0:
+            check_floats(type(self).__name__, "inputs", inputs)
+        return super().call(inputs, training=noisy)
 
 
 class NoiseLayer(MonteCarlo, keras.layers.Layer):
@@ -72,6 +76,7 @@ class NoiseLayer(MonteCarlo, keras.layers.Layer):
         """Add noise while training, and at inference too where `mc` says so."""
         if self.rate == 0 or not self._is_noisy(training):
             return inputs
+        check_floats(type(self).__name__, "inputs", inputs)
         return self.noisy(inputs, self._uniform)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sequence[int | None]:

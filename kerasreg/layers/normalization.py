@@ -15,7 +15,14 @@ from kerasreg._core.registry import register
 from kerasreg._core.tensors import is_in_tensorflow_graph, wide_dtype
 from kerasreg.layers.adapt_data import batches, from_zero
 from kerasreg.layers.moments import Moments
-from kerasreg.layers.normalization_arguments import check_axes, check_fit, check_known, to_axes, to_float64
+from kerasreg.layers.normalization_arguments import (
+    check_axes,
+    check_fit,
+    check_inputs,
+    check_known,
+    to_axes,
+    to_float64,
+)
 from kerasreg.layers.streaming_moments import StreamingMoments
 
 
@@ -189,6 +196,7 @@ class Normalization(keras.layers.Normalization):
     def _compute(self, inputs: Any, invert: bool) -> Any:
         xp = self.backend
         x = xp.convert_to_tensor(inputs)
+        check_inputs("inputs" if invert == self.invert else "x", x, self._laid_out)
         dtype = wide_dtype(x.dtype, self.variable_dtype)
         x = xp.cast(x, dtype)
         mean, rest, scale = self._parts(dtype)

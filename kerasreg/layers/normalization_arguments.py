@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kerasreg._core.arguments import Came, integer, refusal
+from kerasreg._core.tensors import check_numbers
 from kerasreg.layers.adapt_data import from_zero
 
 
@@ -55,6 +56,26 @@ def check_fit(name: str, known: Any, features: tuple[int | None, ...]) -> None:
         raise refusal(
             "Normalization", name, f"of a shape that broadcasts to {features}", Came(f"shape {shape}")
         )
+
+
+def check_inputs(argument: str, x: Any, laid_out: tuple[int, ...]) -> None:
+    """Refuse what are no numbers, and inputs without the features that were measured.
+
+    One feature would be spread over several, and give numbers that mean nothing.
+
+    Args:
+        argument: Its name, for the error's sentence.
+        x: A tensor.
+        laid_out: The sizes of the features, with 1 for every other axis.
+    """
+    check_numbers("Normalization", argument, x)
+    if getattr(x.shape, "rank", 0) is None:
+        return
+    shape = tuple(x.shape)
+    sizes = zip(reversed(shape), reversed(laid_out), strict=False)
+    if any(wanted != 1 and size not in (None, wanted) for size, wanted in sizes):
+        allowed = f"of shapes that end like {laid_out}, where 1 is for any size"
+        raise refusal("Normalization", argument, allowed, Came(f"shape {shape}"))
 
 
 def to_float64(value: Any) -> np.ndarray:

@@ -9,10 +9,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg._core.arguments import integer, number
+from kerasreg._core.arguments import Came, integer, number, refusal
 from kerasreg._core.noise_source import Uniform
 from kerasreg._core.private import set_dropout_masks
 from kerasreg._core.registry import register
+from kerasreg._core.tensors import check_features, check_floats
 from kerasreg.layers.monte_carlo import MonteCarlo, checked_seed
 
 
@@ -77,6 +78,12 @@ class _Variational(MonteCarlo):
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = False
     ) -> Any:
         """Run over the sequences, with dropout while training and where `mc` says so."""
+        owner = type(self).__name__
+        check_floats(owner, "inputs", sequences)
+        check_features(owner, sequences, -1, self.cell.kernel.shape[0])
+        if sequences.shape[0] == 0:
+            # TensorFlow's LSTM stumbles over none, Keras' over none in some of its kernels.
+            raise refusal(owner, "inputs", "at least one sequence", Came(f"shape {tuple(sequences.shape)}"))
         if self._is_noisy(training):
             return self.noisy(sequences, self._uniform, initial_state, mask)
         return super().call(sequences, initial_state=initial_state, mask=mask, training=False)

@@ -11,7 +11,7 @@ from keras import ops
 from kerasreg._core.arguments import Came, number, refusal
 from kerasreg._core.classes import Scored, scored
 from kerasreg._core.registry import register
-from kerasreg._core.tensors import wide_dtype
+from kerasreg._core.tensors import check_floats, wide_dtype
 
 _STEPS = 200
 
@@ -36,7 +36,7 @@ class TemperatureScaling(keras.layers.Layer):
         inputs: Logits of shape (..., classes), or of class 1 alone, of shape (..., 1).
 
     Raises:
-        ValueError: If `temperature` is no number above 0.
+        ValueError: If `temperature` is no number above 0, or the logits are whole numbers.
 
     Source:
         Guo et al., "On Calibration of Modern Neural Networks", 2017, section 4.2.
@@ -92,6 +92,7 @@ class TemperatureScaling(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """The logits divided by the temperature."""
         x = ops.convert_to_tensor(inputs)
+        check_floats("TemperatureScaling", "inputs", x)
         wide = ops.cast(x, wide_dtype(x.dtype))
         y = wide / ops.cast(self._value, wide.dtype)
         if len(x.shape) < 2 or x.shape[-1] == 1:
@@ -99,8 +100,9 @@ class TemperatureScaling(keras.layers.Layer):
         kind = _finfo(x.dtype)
         largest, step, least = float(kind.max), float(kind.eps), float(kind.tiny)
         y = ops.cast(ops.clip(y, -largest, largest), x.dtype)
-        top = ops.max(wide, axis=-1, keepdims=True)
-        top_y = ops.max(y, axis=-1, keepdims=True)
+        # An empty batch has no largest logit but the one given here.
+        top = ops.max(wide, axis=-1, keepdims=True, initial=-np.inf)
+        top_y = ops.max(y, axis=-1, keepdims=True, initial=-np.inf)
         below = top_y - ops.maximum(ops.abs(top_y) * step, least)
         return ops.where(ops.logical_and(wide < top, y >= top_y), below, y)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from kerasreg._core.arguments import Came, choice, number, refusal
+from kerasreg._core.class_tensors import are_class_numbers, are_one_hot, refuse_unless
 from kerasreg._core.registry import register
 from kerasreg._core.tensors import shape_fits
 
@@ -52,8 +52,8 @@ class MulticlassHinge(keras.losses.Loss):
 
     Raises:
         ValueError: If `margin` or `variant` is not one of the above, if labels and scores do not fit, or
-            if a label is not a class number. Where labels cannot be looked at because the step is compiled,
-            a label outside the classes makes its sample's loss NaN, never a number that looks right.
+            if a label is not a class number or a row not one-hot. Where labels cannot be looked at because
+            the step is compiled, such a label makes its sample's loss NaN, never a number that looks right.
 
     Source:
         Weston and Watkins, 1999; Crammer and Singer, 2001.
@@ -94,31 +94,22 @@ def _one_hot(labels: Any, scores: Any) -> Any:
         raise refusal("MulticlassHinge", "y_pred", "scores of two or more classes", _shape(scores))
     classes = scores.shape[-1]
     if shape_fits(labels.shape, scores.shape):
-        return ops.cast(labels, scores.dtype)
+        valid = are_one_hot(labels)
+        refuse_unless(valid, "MulticlassHinge", "y_true", "class numbers or one-hot rows", labels)
+        return _where_valid(valid, ops.cast(labels, scores.dtype))
     if len(labels.shape) == len(scores.shape) and labels.shape[-1] == 1:
         labels = ops.squeeze(labels, axis=-1)
     if not shape_fits(labels.shape, scores.shape[:-1]):
         allowed = f"class numbers or one-hot rows that fit scores of {_shape(scores)}"
         raise refusal("MulticlassHinge", "y_true", allowed, _shape(labels))
-    numbers = ops.cast(labels, "int32")
-    # A fraction is no class number either; the cast would have hidden it.
-    valid = (
-        (numbers >= 0) & (numbers < classes) & (ops.cast(labels, "float32") == ops.cast(numbers, "float32"))
-    )
-    _refuse_wrong_labels(labels, valid, classes)
-    one_hot = ops.one_hot(numbers, classes, dtype=scores.dtype)
-    return ops.where(ops.expand_dims(valid, -1), one_hot, ops.cast(float("nan"), scores.dtype))
+    valid = are_class_numbers(labels, classes)
+    refuse_unless(valid, "MulticlassHinge", "y_true", f"class numbers from 0 to {classes - 1}", labels)
+    one_hot = ops.one_hot(ops.cast(labels, "int32"), classes, dtype=scores.dtype)
+    return _where_valid(valid, one_hot)
 
 
-def _refuse_wrong_labels(labels: Any, valid: Any, classes: int) -> None:
-    """Raise where the values can be seen, that is outside a compiled step."""
-    try:
-        seen = np.asarray(valid)
-    except Exception:  # each backend has its own error for a value that is not there yet
-        return
-    if seen.dtype == bool and not seen.all():
-        wrong = np.unique(np.asarray(labels)[~seen])[:5].tolist()
-        raise refusal("MulticlassHinge", "y_true", f"class numbers from 0 to {classes - 1}", Came(str(wrong)))
+def _where_valid(valid: Any, rows: Any) -> Any:
+    return ops.where(ops.expand_dims(valid, -1), rows, ops.cast(float("nan"), rows.dtype))
 
 
 def _shape(tensor: Any) -> Came:

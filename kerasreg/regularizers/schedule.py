@@ -45,8 +45,7 @@ class Schedule(Follower):
         if not callable(function) or isinstance(function, type):
             raise refusal("Schedule", "function", "a callable of the step", function)
         self.function = function
-        first = function(ops.convert_to_tensor(0.0))
-        number("Schedule", "function(0)", ops.convert_to_numpy(ops.convert_to_tensor(first)), low=0)
+        number("Schedule", "function(0)", _number_at_start(function), low=0)
         install()
 
     @classmethod
@@ -69,6 +68,9 @@ class Schedule(Follower):
     def piecewise(cls, boundaries: Sequence[int], strengths: Sequence[float]) -> Schedule:
         """`strengths[i]` up to and with step `boundaries[i]`, the last one from there on."""
         owner = "Schedule.piecewise"
+        for name, value in (("boundaries", boundaries), ("strengths", strengths)):
+            if not isinstance(value, Sequence) or isinstance(value, str):
+                raise refusal(owner, name, "a list of numbers", value)
         boundaries = [integer(owner, "boundaries", boundary, low=0) for boundary in boundaries]
         strengths = [number(owner, "strengths", strength, low=0) for strength in strengths]
         if boundaries != sorted(set(boundaries)) or not boundaries:
@@ -99,6 +101,15 @@ class Schedule(Follower):
     def __repr__(self) -> str:
         name = getattr(self.function, "__name__", type(self.function).__name__)
         return f"Schedule({name})"
+
+
+def _number_at_start(function: Callable[[Any], Any]) -> Any:
+    """What the function gives for step 0, as NumPy has it; as it is where it is no number."""
+    first = function(ops.convert_to_tensor(0.0))
+    try:
+        return ops.convert_to_numpy(ops.convert_to_tensor(first))
+    except (TypeError, ValueError):
+        return first
 
 
 def checked_strength(owner: str, value: Any) -> float | Schedule:

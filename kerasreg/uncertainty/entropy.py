@@ -78,7 +78,11 @@ def mutual_information(samples: Any) -> np.ndarray:
 
 
 def _checked(owner: str, samples: Any) -> np.ndarray:
-    samples = np.asarray(samples, dtype="float64")
+    try:
+        samples = np.asarray(samples, dtype="float64")
+    except (TypeError, ValueError) as error:
+        came = Came(f"a {type(samples).__name__}")
+        raise refusal(owner, "samples", "class probabilities in an array of numbers", came) from error
     if samples.ndim < 2 or samples.shape[0] == 0 or not are_probabilities(samples):
         allowed = "class probabilities of shape (samples, ..., classes) with sums of 1"
         raise refusal(owner, "samples", allowed, Came(f"shape {samples.shape}, sums {_sums(samples)}"))

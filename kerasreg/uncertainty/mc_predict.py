@@ -11,6 +11,7 @@ from keras import ops
 
 from kerasreg._core.arguments import flag, integer, number, refusal
 from kerasreg._core.batches import as_taken, batches, number_of_batches
+from kerasreg._core.one_batch import check_fits
 from kerasreg._core.progress import Progress
 from kerasreg.uncertainty.entropy import entropy
 from kerasreg.uncertainty.no_noise import not_sampled, nothing_stochastic
@@ -115,6 +116,7 @@ def mc_predict(
     parts, first_row, report = [], 0, Report()
     try:
         for batch, rows in batches("mc_predict", x, batch_size):
+            check_fits("mc_predict", model, batch)
             found, report = sampler.run(
                 setup, as_taken(model, batch), seed, first_row, rows, tolerance or 0.0
             )

@@ -10,6 +10,7 @@ import numpy as np
 
 from kerasreg._core.arguments import Came, flag, integer, refusal
 from kerasreg._core.batches import as_taken, batches, number_of_batches
+from kerasreg._core.one_batch import check_fits
 from kerasreg._core.progress import Progress
 from kerasreg.uncertainty.inference import Inference
 from kerasreg.uncertainty.no_noise import not_sampled, nothing_stochastic
@@ -116,6 +117,9 @@ def tta_predict(
         place = _place_of_images(batch)
         images = keras.tree.flatten(batch)[place]
         views.check(images)
+        # A view that nobody has drawn yet: to draw one may have to be compiled.
+        view = np.broadcast_to(np.zeros((), images.dtype), views.shape(images.shape))
+        check_fits(_OWNER, model, _with_images(batch, place, view))
         moments: list[ViewMoments] = []
         kept: list[list[np.ndarray]] = []
         for sample in range(samples):
