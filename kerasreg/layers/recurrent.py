@@ -13,6 +13,7 @@ from kerasreg._core.arguments import integer, number
 from kerasreg._core.noise_source import Uniform
 from kerasreg._core.private import set_dropout_masks
 from kerasreg._core.registry import register
+from kerasreg._core.seeds import generator_seed
 from kerasreg.layers.monte_carlo import MonteCarlo, checked_seed
 
 
@@ -62,16 +63,17 @@ class _Variational(MonteCarlo):
         mc: bool = False,
         **kwargs: Any,
     ):
-        owner = type(self).__name__
+        owner, seed = type(self).__name__, checked_seed(self, seed)
         super().__init__(
             integer(owner, "units", units, low=1),
             *args,
             dropout=number(owner, "dropout", dropout, 0, 1, open_high=True),
             recurrent_dropout=number(owner, "recurrent_dropout", recurrent_dropout, 0, 1, open_high=True),
-            seed=checked_seed(self, seed),
+            seed=generator_seed(seed),
             **kwargs,
         )
         self._set_mc(mc)
+        self.cell.seed = seed
 
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = False
@@ -118,8 +120,9 @@ class LSTM(_Variational, keras.layers.LSTM):
         dropout: p, the share of inputs dropped, in [0, 1).
         recurrent_dropout: q, the share of the state dropped, in [0, 1). Rates above 0 rule cuDNN's kernel
             out.
-        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers with one
-            seed draw the same masks, the two directions of a `Bidirectional` too.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same sequence of masks in
+            every run. Two layers with one seed draw the same masks, the two directions of a `Bidirectional`
+            too.
         mc: Whether the layer drops at inference too; see `Dropout`.
         **kwargs: Every other argument of `keras.layers.LSTM`.
 
@@ -154,8 +157,9 @@ class GRU(_Variational, keras.layers.GRU):
         dropout: p, the share of inputs dropped, in [0, 1).
         recurrent_dropout: q, the share of the state dropped, in [0, 1). Rates above 0 rule cuDNN's kernel
             out.
-        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers with one
-            seed draw the same masks, the two directions of a `Bidirectional` too.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same sequence of masks in
+            every run. Two layers with one seed draw the same masks, the two directions of a `Bidirectional`
+            too.
         mc: Whether the layer drops at inference too; see `Dropout`.
         **kwargs: Every other argument of `keras.layers.GRU`.
 
