@@ -81,7 +81,9 @@ class _Variational(MonteCarlo):
         """Run over the sequences, with dropout while training and where `mc` says so."""
         if self._is_noisy(training):
             return self.noisy(sequences, self._uniform, initial_state, mask)
-        return super().call(sequences, initial_state=initial_state, mask=mask, training=False)
+        # Masks that nobody reads: Keras would draw some, and validation would change the masks of training.
+        with using_masks(self.cell, (1.0, 1.0)):
+            return super().call(sequences, initial_state=initial_state, mask=mask, training=False)
 
     def noisy(self, sequences: Any, uniform: Uniform, initial_state: Any = None, mask: Any = None) -> Any:
         """Run over the sequences with dropout, decided by numbers from `uniform`."""

@@ -6,6 +6,7 @@ import sys
 import textwrap
 
 import keras
+import pytest
 
 REPLICAS = """
     import numpy as np, tensorflow as tf
