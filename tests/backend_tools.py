@@ -19,6 +19,14 @@ def pull_back(function, x, cotangent):
         value, backwards = jax.vjp(function, x)
         (gradient,) = backwards(keras.ops.convert_to_tensor(cotangent, dtype=value.dtype))
         return array(gradient)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        x = x.detach().requires_grad_()
+        value = function(x)
+        cotangent = keras.ops.convert_to_tensor(cotangent, dtype=value.dtype)
+        (gradient,) = torch.autograd.grad(value, x, cotangent)
+        return array(gradient)
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
@@ -38,6 +46,9 @@ def compiled(function):
         import jax
 
         return jax.jit(function)
+    if keras.backend.backend() == "torch":
+        # Keras runs eagerly there, and nothing of ours is compiled.
+        return function
     import tensorflow as tf
 
     return tf.function(function)

@@ -82,7 +82,7 @@ class MaxNorm(_Norm):
         """The constrained weights."""
         w = ops.convert_to_tensor(w)
         norms = self._norms(w)
-        bounded = _wide(w) * self.max_value / ops.maximum(norms, self.max_value)
+        bounded = _wide(w) * self.max_value / ops.maximum(norms, ops.cast(self.max_value, norms.dtype))
         return ops.where(norms > self.max_value, ops.cast(bounded, w.dtype), w)
 
     def get_config(self) -> dict[str, Any]:

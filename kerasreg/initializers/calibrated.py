@@ -42,9 +42,9 @@ class Calibrated(keras.initializers.Initializer):
         distribution: `"truncated_normal"` (cut at two standard deviations; the variance is right after the
             cut), `"normal"`, `"uniform"`, or `"orthogonal"`: orthogonal rows or columns, a matrix for each
             group, gate or depthwise channel, with gain^2 / n for the mean square of the weights exactly.
-        seed: A whole number of at least 0 for the same weights at every call; a `keras.random.SeedGenerator`;
-            None for new ones at every call, so that one instance shared by two layers does not give both the
-            same kernel.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same weights at every call;
+            a `keras.random.SeedGenerator`; None for new ones at every call, so that one instance shared by
+            two layers does not give both the same kernel.
         groups: The convolution's groups.
         strides: The convolution's strides, one number or one for each spatial axis.
         input_axes: For kind `"dense"`, the kernel's axes that are summed over (those of an `EinsumDense`);
@@ -110,7 +110,11 @@ class Calibrated(keras.initializers.Initializer):
             return keras.random.uniform(shape, -limit, limit, dtype=dtype, seed=seed)
         if self.distribution == "normal":
             return keras.random.normal(shape, 0.0, std, dtype=dtype, seed=seed)
-        return keras.random.truncated_normal(shape, 0.0, std / _TRUNCATED_STD, dtype=dtype, seed=seed)
+        spread = std / _TRUNCATED_STD
+        kernel = keras.random.truncated_normal(shape, 0.0, spread, dtype=dtype, seed=seed)
+        # On torch, Keras draws each weight four times: of a million, four are beyond the cut every time.
+        on_torch = keras.backend.backend() == "torch"
+        return keras.ops.clip(kernel, -2.0 * spread, 2.0 * spread) if on_torch else kernel
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""

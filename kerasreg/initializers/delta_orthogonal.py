@@ -28,8 +28,8 @@ class DeltaOrthogonal(keras.initializers.Initializer):
 
     Args:
         gain: What the layer multiplies norms by, above 0.
-        seed: A whole number of at least 0 for the same weights at every call, a `keras.random.SeedGenerator`,
-            or None for new ones at every call.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same weights at every call,
+            a `keras.random.SeedGenerator`, or None for new ones at every call.
 
     Raises:
         ValueError: If an argument is not one of the above, or the kernel has more channels in than out.

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from kerasreg._core.arguments import integer
+from kerasreg._core.seeds import generator_seed
 
 
 def checked_seed(owner: str, seed: Any) -> int | keras.random.SeedGenerator | None:
@@ -20,8 +21,10 @@ def checked_seed(owner: str, seed: Any) -> int | keras.random.SeedGenerator | No
 
 
 def fresh_seed(seed: int | keras.random.SeedGenerator | None) -> int | keras.random.SeedGenerator:
-    """The seed, or for None one from Python's generator, the one that `keras.utils.set_random_seed` seeds."""
-    return random.randrange(2**31) if seed is None else seed
+    """What to draw from: for None a seed from Python's generator, which `keras.utils.set_random_seed` seeds."""
+    if isinstance(seed, keras.random.SeedGenerator):
+        return seed
+    return random.randrange(2**31) if seed is None else generator_seed(seed)
 
 
 def seed_config(seed: int | keras.random.SeedGenerator | None) -> Any:

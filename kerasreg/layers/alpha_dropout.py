@@ -23,8 +23,8 @@ class AlphaDropout(MonteCarloDropout, keras.layers.AlphaDropout):
     Args:
         rate: p, the share of inputs that become c, in [0, 1).
         noise_shape: The shape of m where it is broadcast, None for an axis of the input's size.
-        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers of one
-            kind with one seed draw the same masks, as Keras' do.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same sequence of masks in
+            every run. Two layers of one kind with one seed draw the same masks, as Keras' do.
         mc: Whether the layer drops at inference too; see `Dropout`.
         **kwargs: `keras.layers.Layer`'s own arguments.
 

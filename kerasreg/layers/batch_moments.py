@@ -72,7 +72,8 @@ def batch_moments(
         # deviations, to be taken away before squaring. No gradient flows through it: distances sum to 0.
         variance = mean_of(ops.square(distance - ops.stop_gradient(shift)))
     else:
-        variance = ops.maximum(mean_of(ops.square(distance)) - ops.square(shift), 0.0)
+        # Not ops.maximum with a Python number, which makes float32 of float64.
+        variance = ops.relu(mean_of(ops.square(distance)) - ops.square(shift))
     # A mean that is no number leaves no variance that is one.
     usable = ops.logical_and(ops.any(count > 0), ops.all(ops.isfinite(variance)))
     return BatchMoments(count, origin, shift, variance, usable)

@@ -273,14 +273,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self._count_unless(found.usable)
         mean, stddev = found.mean, ops.sqrt(found.variance + self.epsilon)
         # As Keras does: a deviation of 0 at the start must not divide.
-        floor = ops.maximum(ops.cast(self.renorm_stddev, mean.dtype), self.epsilon**0.5)
+        least = ops.cast(self.epsilon**0.5, mean.dtype)
+        floor = ops.maximum(ops.cast(self.renorm_stddev, mean.dtype), least)
         limits = batch_renorm.limits_at(self.renorm_clipping, self.renorm_warmup, self._steps)
         r, d = batch_renorm.corrections(mean, stddev, ops.cast(self.renorm_mean, mean.dtype), floor, limits)
         for weight, new in ((self.renorm_mean, mean), (self.renorm_stddev, stddev)):
             _moved(weight, new, 1.0 - self.renorm_momentum, measured)
         _moved(self.moving_mean, mean, self.update_rate, measured)
         now = _moved(self.moving_stddev, stddev, self.update_rate, measured)
-        variance = ops.maximum(ops.square(now) - self.epsilon, 0.0)
+        variance = ops.relu(ops.square(now) - self.epsilon)
         before = ops.cast(self.moving_variance, variance.dtype)
         after = ops.where(measured, variance, before)
         self.moving_variance.assign(ops.cast(after, self.moving_variance.dtype))

@@ -12,6 +12,7 @@ from keras import ops
 from kerasreg._core.arguments import integer, number, refusal
 from kerasreg._core.noise_source import Uniform
 from kerasreg._core.registry import register
+from kerasreg._core.seeds import generator_seed
 from kerasreg._core.tensors import check_features, check_floats
 from kerasreg.layers.monte_carlo import MonteCarlo, checked_seed
 
@@ -57,8 +58,8 @@ class ConcreteDropout(MonteCarlo, keras.layers.Wrapper):
             Gaussian likelihood; 2 / (tau D) for the mean squared error of D outputs with noise precision tau.
         initial_rate: p to start from, in (0, 1).
         temperature: t, above 0: how soft the mask is. Near 0 masks are dropout's, and gradients noisy.
-        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers with one
-            seed draw alike.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same sequence of masks in
+            every run. Two layers with one seed draw alike.
         mc: Whether the layer drops at inference too; see `Dropout`.
         **kwargs: `keras.layers.Layer`'s own arguments.
 
@@ -110,7 +111,7 @@ class ConcreteDropout(MonteCarlo, keras.layers.Wrapper):
         self.initial_rate = initial_rate
         self.temperature = temperature
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(generator_seed(seed))
         self.supports_masking = layer.supports_masking
 
     @property

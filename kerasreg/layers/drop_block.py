@@ -63,8 +63,8 @@ class DropBlock2D(NoiseLayer):
             mean of a constant map in each draw, other than where the whole map is dropped.
         per_channel: Whether each channel has blocks of its own (the paper found it better) or all share them.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras' own setting.
-        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers with one
-            seed draw alike.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same sequence of masks in
+            every run. Two layers with one seed draw alike.
         mc: Whether the layer drops at inference too; see `Dropout`.
         **kwargs: `keras.layers.Layer`'s own arguments.
 

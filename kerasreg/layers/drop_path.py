@@ -31,8 +31,9 @@ class DropPath(NoiseLayer):
         scale_by_keep: Whether the rows that stay are divided by 1 - p. False leaves them as they are, so that
             E[y] = (1 - p) x; the paper does so in training and multiplies by 1 - p at test time, which this
             layer does not.
-        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers with one
-            seed draw the same masks: their branches would come and go together.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same sequence of masks in
+            every run. Two layers with one seed draw the same masks: their branches would come and go
+            together.
         mc: Whether the layer drops at inference too; see `Dropout`.
         **kwargs: `keras.layers.Layer`'s own arguments.
 

@@ -24,8 +24,9 @@ class Dropout(MonteCarloDropout, keras.layers.Dropout):
     Args:
         rate: p, the share of inputs set to 0, in [0, 1).
         noise_shape: The shape of m where it is broadcast, None for an axis of the input's size.
-        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers of one
-            kind with one seed draw the same masks, as Keras' do: give each its own, or none.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same sequence of masks in
+            every run. Two layers of one kind with one seed draw the same masks, as Keras' do: give each its
+            own, or none.
         mc: Whether the layer drops at inference too.
         **kwargs: `keras.layers.Layer`'s own arguments.
 

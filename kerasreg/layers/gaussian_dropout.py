@@ -18,8 +18,8 @@ class GaussianDropout(MonteCarloDropout, keras.layers.GaussianDropout):
 
     Args:
         rate: p, in [0, 1), with the meaning that it has for `Dropout`.
-        seed: A whole number of at least 0 for the same noise in every run. Two layers of one kind with one
-            seed draw the same noise, as Keras' do.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same noise in every run.
+            Two layers of one kind with one seed draw the same noise, as Keras' do.
         mc: Whether the layer adds its noise at inference too; see `Dropout`.
         **kwargs: `keras.layers.Layer`'s own arguments.
 

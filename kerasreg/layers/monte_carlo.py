@@ -9,6 +9,7 @@ import keras
 
 from kerasreg._core.arguments import flag, integer, number
 from kerasreg._core.noise_source import is_supplied, supplied_to
+from kerasreg._core.seeds import generator_seed
 from kerasreg._core.tensors import check_floats
 
 
@@ -48,7 +49,8 @@ class MonteCarloDropout(MonteCarlo):
 
     def __init__(self, rate: float, *, seed: int | None, mc: bool, **kwargs: Any):
         rate, seed = checked_rate(self, rate), checked_seed(self, seed)
-        super().__init__(rate, seed=seed, **kwargs)
+        super().__init__(rate, seed=generator_seed(seed), **kwargs)
+        self.seed = seed
         self._set_mc(mc)
 
     def call(self, inputs: Any, training: bool | None = False) -> Any:
@@ -69,7 +71,7 @@ class NoiseLayer(MonteCarlo, keras.layers.Layer):
         self.rate = rate
         self.seed = seed
         if rate > 0:
-            self.seed_generator = keras.random.SeedGenerator(seed)
+            self.seed_generator = keras.random.SeedGenerator(generator_seed(seed))
         self.supports_masking = True
 
     def call(self, inputs: Any, training: bool | None = False) -> Any:

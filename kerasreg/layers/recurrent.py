@@ -13,6 +13,7 @@ from kerasreg._core.arguments import Came, integer, number, refusal
 from kerasreg._core.noise_source import Uniform
 from kerasreg._core.private import set_dropout_masks
 from kerasreg._core.registry import register
+from kerasreg._core.seeds import generator_seed
 from kerasreg._core.tensors import check_features, check_floats
 from kerasreg.layers.monte_carlo import MonteCarlo, checked_seed
 
@@ -63,16 +64,17 @@ class _Variational(MonteCarlo):
         mc: bool = False,
         **kwargs: Any,
     ):
-        owner = type(self).__name__
+        owner, seed = type(self).__name__, checked_seed(self, seed)
         super().__init__(
             integer(owner, "units", units, low=1),
             *args,
             dropout=number(owner, "dropout", dropout, 0, 1, open_high=True),
             recurrent_dropout=number(owner, "recurrent_dropout", recurrent_dropout, 0, 1, open_high=True),
-            seed=checked_seed(self, seed),
+            seed=generator_seed(seed),
             **kwargs,
         )
         self._set_mc(mc)
+        self.cell.seed = seed
 
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = False
@@ -86,7 +88,9 @@ class _Variational(MonteCarlo):
             raise refusal(owner, "inputs", "at least one sequence", Came(f"shape {tuple(sequences.shape)}"))
         if self._is_noisy(training):
             return self.noisy(sequences, self._uniform, initial_state, mask)
-        return super().call(sequences, initial_state=initial_state, mask=mask, training=False)
+        # Masks that nobody reads: Keras would draw some, and validation would change the masks of training.
+        with using_masks(self.cell, (1.0, 1.0)):
+            return super().call(sequences, initial_state=initial_state, mask=mask, training=False)
 
     def noisy(self, sequences: Any, uniform: Uniform, initial_state: Any = None, mask: Any = None) -> Any:
         """Run over the sequences with dropout, decided by numbers from `uniform`."""
@@ -125,8 +129,9 @@ class LSTM(_Variational, keras.layers.LSTM):
         dropout: p, the share of inputs dropped, in [0, 1).
         recurrent_dropout: q, the share of the state dropped, in [0, 1). Rates above 0 rule cuDNN's kernel
             out.
-        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers with one
-            seed draw the same masks, the two directions of a `Bidirectional` too.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same sequence of masks in
+            every run. Two layers with one seed draw the same masks, the two directions of a `Bidirectional`
+            too.
         mc: Whether the layer drops at inference too; see `Dropout`.
         **kwargs: Every other argument of `keras.layers.LSTM`.
 
@@ -161,8 +166,9 @@ class GRU(_Variational, keras.layers.GRU):
         dropout: p, the share of inputs dropped, in [0, 1).
         recurrent_dropout: q, the share of the state dropped, in [0, 1). Rates above 0 rule cuDNN's kernel
             out.
-        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers with one
-            seed draw the same masks, the two directions of a `Bidirectional` too.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same sequence of masks in
+            every run. Two layers with one seed draw the same masks, the two directions of a `Bidirectional`
+            too.
         mc: Whether the layer drops at inference too; see `Dropout`.
         **kwargs: Every other argument of `keras.layers.GRU`.
 

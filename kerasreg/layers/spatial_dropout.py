@@ -20,8 +20,8 @@ class SpatialDropout1D(MonteCarloDropout, keras.layers.SpatialDropout1D):
 
     Args:
         rate: p, the share of features set to 0, in [0, 1).
-        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers of one
-            kind with one seed draw the same masks, as Keras' do.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same sequence of masks in
+            every run. Two layers of one kind with one seed draw the same masks, as Keras' do.
         name: The layer's name.
         dtype: The layer's dtype or policy.
         mc: Whether the layer drops at inference too; see `Dropout`.
@@ -60,8 +60,8 @@ class SpatialDropout2D(MonteCarloDropout, keras.layers.SpatialDropout2D):
     Args:
         rate: p, the share of feature maps set to 0, in [0, 1).
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras' own setting.
-        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers of one
-            kind with one seed draw the same masks, as Keras' do.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same sequence of masks in
+            every run. Two layers of one kind with one seed draw the same masks, as Keras' do.
         name: The layer's name.
         dtype: The layer's dtype or policy.
         mc: Whether the layer drops at inference too; see `Dropout`.
@@ -101,8 +101,8 @@ class SpatialDropout3D(MonteCarloDropout, keras.layers.SpatialDropout3D):
     Args:
         rate: p, the share of feature maps set to 0, in [0, 1).
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras' own setting.
-        seed: A whole number of at least 0 for the same sequence of masks in every run. Two layers of one
-            kind with one seed draw the same masks, as Keras' do.
+        seed: A whole number of at least 0 (2^31 and more modulo 2^31 - 2) for the same sequence of masks in
+            every run. Two layers of one kind with one seed draw the same masks, as Keras' do.
         name: The layer's name.
         dtype: The layer's dtype or policy.
         mc: Whether the layer drops at inference too; see `Dropout`.

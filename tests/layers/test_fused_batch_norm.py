@@ -10,6 +10,8 @@ import kerasreg as kr
 from kerasreg.layers import closed_form_batch_norm, fused_batch_norm
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+# torch.compile brings warnings of torch's own with it, and there is no XLA.
+ON_TORCH = keras.backend.backend() == "torch"
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def fitted(x, jit_compile=False, run_eagerly=False, **arguments):
     """The layer after one training step on x, by Keras' own trainer."""
     layer = kr.layers.BatchNormalization(update_rate=0.5, **arguments)
     model = keras.Sequential([keras.Input(x.shape[1:]), layer])
-    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=jit_compile, run_eagerly=run_eagerly)
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=jit_compile and not ON_TORCH, run_eagerly=run_eagerly)
     model.fit(x, np.sin(x), batch_size=len(x), verbose=0)
     return model
 

@@ -164,7 +164,8 @@ def test_a_seed_repeats_the_noise_two_layers_with_one_seed_draw_alike_and_none_d
     layers = {
         "one": make(seed=5),
         "same": make(seed=5),
-        "other": make(seed=6),
+        # Far away: on torch, Keras adds seed and count, so that the second draw of 5 is the first of 6.
+        "other": make(seed=600),
         "none": make(),
         "again": make(),
     }

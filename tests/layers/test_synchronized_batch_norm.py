@@ -6,6 +6,7 @@ import sys
 import textwrap
 
 import keras
+import pytest
 
 REPLICAS = """
     import numpy as np, tensorflow as tf
@@ -67,6 +68,7 @@ SHARDED = """
 PROGRAMS = {"tensorflow": REPLICAS, "jax": SHARDED}
 
 
+@pytest.mark.skipif(keras.backend.backend() not in PROGRAMS, reason="replicas are TensorFlow's and JAX's")
 def test_synchronized_replicas_are_one_batch():
     backend = keras.backend.backend()
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
