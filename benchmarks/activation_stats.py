@@ -9,7 +9,6 @@ step pays a tenth of that, which is how its share is worked out.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -20,11 +19,13 @@ import keras
 import numpy as np
 
 import kerasreg as kr
-from benchmarks.report import publish
+from benchmarks.report import claim, folder, options, publish
 
 L = keras.layers
 BATCH, WARM_UP = 64, 4
-GOALS = {("graph", 1): "at most 8", ("graph", 10): "at most 2"}
+QUICK_BATCH, QUICK_PAIRS = 8, 4
+GOALS = {("graph", 1): 8.0, ("graph", 10): 2.0, ("XLA", 10): 5.0, ("JAX", 10): 5.0}
+GOAL_GRADIENTS = 5.0
 
 
 def convnet() -> keras.Model:
@@ -127,14 +128,15 @@ def cost(
     keras.utils.set_random_seed(0)
     model = make()
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(BATCH, *model.input_shape[1:])).astype("float32")
-    y = rng.integers(0, 10, BATCH)
+    batch = BATCH if pairs > QUICK_PAIRS else QUICK_BATCH
+    x = rng.normal(size=(batch, *model.input_shape[1:])).astype("float32")
+    y = rng.integers(0, 10, batch)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, jit_compile=jit)
     steps = WARM_UP + 2 * pairs + 1
     callback, clock = watch(model, x), Clock()
     x, y = np.tile(x, (steps, 1, 1, 1)), np.tile(y, steps)
-    model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0, callbacks=[clock, callback, Stop(clock)])
+    model.fit(x, y, batch_size=batch, shuffle=False, verbose=0, callbacks=[clock, callback, Stop(clock)])
     taken = clock.seconds
     observed = range(WARM_UP + 2, steps - 1, 2)
     added = [taken[i] - (taken[i - 1] + taken[i + 1]) / 2 for i in observed]
@@ -164,10 +166,9 @@ def shares(pairs: int, modes: Sequence[str]) -> list[dict[str, Any]]:
             bare, added, _ = cost(convnet, watch, pairs, jit=mode != "graph")
             goals = {1: "-", 10: "-"}
             if way == "ActivationStats":
-                goals = {every: GOALS.get((mode, every), "-") for every in (1, 10)}
-                goals[10] = goals[10] if mode == "graph" else "at most 5"
+                goals = {k: f"at most {GOALS[mode, k]:g}" if (mode, k) in GOALS else "-" for k in (1, 10)}
             elif "gradients" in way:
-                goals[10] = "at most 5"
+                goals[10] = f"at most {GOAL_GRADIENTS:g}"
             print(f"{mode}, {way.strip()}: {1000 * bare:.1f} ms and {1000 * added:.1f} more", flush=True)
             rows.append(
                 {
@@ -183,10 +184,36 @@ def shares(pairs: int, modes: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
+def claims(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What an observed step costs more than a bare one, and how much less than by other ways."""
+    found = []
+    cost = {(row["mode"], row["way"].strip()): row for row in rows}
+    unit, bare = "% of a step's CPU time", "the same step, bare"
+    for mode in dict.fromkeys(row["mode"] for row in rows):
+        for every in (1, 10):
+            value = cost[mode, "ActivationStats"][f"every={every}, %"]
+            what = f"ActivationStats(every={every}) on ten layers, {mode}"
+            goal, detail = GOALS.get((mode, every)), mode == "XLA"
+            found.append(claim(what, value, unit, bare, at_most=goal, detail=detail))
+        value = cost[mode, "with gradients"]["every=10, %"]
+        what = f"ActivationStats(every=10, gradients=True), {mode}"
+        found.append(claim(what, value, unit, bare, at_most=GOAL_GRADIENTS, detail=detail))
+    for ours, other, peer in (
+        ("ActivationStats", "a second forward pass", "a second forward pass"),
+        ("with histograms", "and tf.summary.histogram", "a second forward pass with tf.summary.histogram"),
+    ):
+        if ("graph", other) in cost:
+            ratio = cost["graph", other]["every=1, %"] / cost["graph", ours]["every=1, %"]
+            arguments = "histograms=True" if "histograms" in ours else "every=1"
+            what = f"ActivationStats({arguments}), what it adds to a step"
+            found.append(claim(what, ratio, "times less", peer))
+    return found
+
+
 def by_depth(pairs: int) -> list[dict[str, Any]]:
     """Time and memory for each layer of an observed step."""
     rows = []
-    for layers in (10, 100):
+    for layers in (10, 100) if pairs > QUICK_PAIRS else (10,):
         bare, added, callback = cost(lambda n=layers: chain(n), stats(), pairs, jit=False)
         rows.append(
             {
@@ -207,20 +234,20 @@ def packed_bytes(callback: Any) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few steps, to see that it runs")
+    parser = options(__doc__)
     parser.add_argument("--pairs", type=int, default=12, help="observed steps of each timing")
-    parser.add_argument("--only", choices=["shares", "depth"], default=None)
+    parser.add_argument("--only", choices=["shares", "depth"], default=None, help="this alone")
     args = parser.parse_args()
-    pairs = 2 if args.quick else args.pairs
+    pairs = QUICK_PAIRS if args.quick else args.pairs
     backend = keras.backend.backend()
     suffix = "" if backend == "tensorflow" else f"_{backend}"
-    name = "activation_stats_quick" if args.quick else "activation_stats"
-    modes = ("graph", "XLA") if backend == "tensorflow" else ("JAX",)
+    modes = ("graph", "XLA")[: 1 if args.quick else None] if backend == "tensorflow" else ("JAX",)
+    facts = {"backend": backend, "pairs": pairs}
     if args.only in (None, "shares"):
-        publish(f"{name}{suffix}", shares(pairs, modes), backend=backend, pairs=pairs)
+        rows = shares(pairs, modes)
+        publish(f"activation_stats{suffix}", rows, folder(args), claims(rows), **facts)
     if args.only in (None, "depth") and backend == "tensorflow":
-        publish(f"{name}_by_depth", by_depth(pairs), backend=backend, pairs=pairs)
+        publish("activation_stats_by_depth", by_depth(pairs), folder(args), **facts)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python -m benchmarks.calibrate
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -17,10 +16,11 @@ import keras
 import numpy as np
 
 import kerasreg as kr
-from benchmarks.report import publish
+from benchmarks.report import claim, folder, options, publish
 
 L = keras.layers
 GOAL_HOOKS, GOAL_SUBMODELS, GOAL_CHECK = 34.0, 285.0, 2.0
+QUICK_DEPTH, QUICK_MODELS = 4, 3
 
 
 # Models --------------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def linear_rms(model: keras.Model, x: Any) -> dict[str, float]:
     return {path: float(np.sqrt(np.mean(np.square(np.concatenate(parts))))) for path, parts in seen.items()}
 
 
-def exactness(policy: str = "float32") -> list[dict[str, Any]]:
+def exactness(policy: str = "float32", quick: bool = False) -> list[dict[str, Any]]:
     words = np.random.default_rng(0).integers(0, 100, (16, 16))
     cases: dict[str, tuple[Callable[[], keras.Model], Any]] = {
         "MLP, 30 layers": (mlp, normal(256, 128)),
@@ -177,7 +177,7 @@ def exactness(policy: str = "float32") -> list[dict[str, Any]]:
     if policy != "float32":
         cases = {f"MLP, 30 layers, {policy}": (lambda: mlp(dtype=policy), normal(256, 128).astype("float16"))}
     rows = []
-    for name, (make, x) in cases.items():
+    for name, (make, x) in list(cases.items())[: 1 if quick else None]:
         keras.utils.set_random_seed(0)
         model = make()
         report = kr.calibrate(model, x, branch_target=None)
@@ -247,7 +247,7 @@ def seconds(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def speed(rounds: int) -> list[dict[str, Any]]:
+def speed(rounds: int, depth: int = 30) -> list[dict[str, Any]]:
     x = normal(64, 128)
     ways = {
         "kr.calibrate": kr.calibrate,
@@ -261,12 +261,12 @@ def speed(rounds: int) -> list[dict[str, Any]]:
         for name, run in ways.items():
             if name.startswith("sub") and i > max(2, rounds // 5):
                 continue
-            model = mlp()
+            model = mlp(depth)
             model(x)
             taken = [seconds(lambda run=run, model=model: run(model, x))]
             if name == "kr.calibrate":  # so short that one measurement would be chance
                 for _ in range(4):
-                    fresh = mlp()
+                    fresh = mlp(depth)
                     fresh(x)
                     taken.append(seconds(lambda fresh=fresh: kr.calibrate(fresh, x)))
             if i:
@@ -284,10 +284,10 @@ def speed(rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def check_cost(rounds: int) -> list[dict[str, Any]]:
+def check_cost(rounds: int, quick: bool = False) -> list[dict[str, Any]]:
     """A check against one forward pass, both compiled, on 50 layers."""
     rows = []
-    for width, batch in ((256, 256), (512, 256)):
+    for width, batch in ((256, 256), (512, 256))[: 1 if quick else None]:
         model, x = mlp(50, width), normal(batch, width)
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
@@ -332,12 +332,12 @@ def depth_of_depthwise() -> list[dict[str, Any]]:
     return rows
 
 
-def prediction() -> list[dict[str, Any]]:
+def prediction(draws: int = 10) -> list[dict[str, Any]]:
     """Predicted against measured variance of a Dense layer on white input, the worst of ten draws."""
     rows = []
     for name in ("he_normal", "glorot_uniform", "lecun_normal", "orthogonal"):
         ratios = []
-        for seed in range(10):
+        for seed in range(draws):
             keras.utils.set_random_seed(seed)
             model = keras.Sequential([keras.Input((256,)), L.Dense(256, kernel_initializer=name)])
             x = np.random.default_rng(seed).normal(size=(512, 256)).astype("float32")
@@ -348,7 +348,7 @@ def prediction() -> list[dict[str, Any]]:
     return rows
 
 
-def zoo() -> list[dict[str, Any]]:
+def zoo(models: int | None = None) -> list[dict[str, Any]]:
     """The sick and the healthy models of the tests: how many a check tells right."""
     folder = Path(__file__).parents[1] / "tests"
     sys.path.insert(0, str(folder))
@@ -357,8 +357,9 @@ def zoo() -> list[dict[str, Any]]:
     finally:
         sys.path.remove(str(folder))
     counts = dict.fromkeys(("found", "peace"), 0)
-    for zoo in (SICK, HEALTHY):
-        for make in zoo.values():
+    looked_at = {"found": list(SICK.values())[:models], "peace": list(HEALTHY.values())[:models]}
+    for zoo in looked_at.values():
+        for make in zoo:
             keras.utils.set_random_seed(0)
             case = make()
             said = {(finding.code, finding.layer) for finding in kr.check(case.model, case.x).findings}
@@ -366,28 +367,103 @@ def zoo() -> list[dict[str, Any]]:
     codes = [code for faults in FAULTS.values() for code, _ in faults]
     fewest = min(codes.count(code) for code in codes)
     return [
-        {"models": "sick", "told right": counts["found"], "of": len(SICK), "goal": "all of 24 or more"},
-        {"models": "healthy", "told right": counts["peace"], "of": len(HEALTHY), "goal": "all of 16 or more"},
+        {
+            "models": "sick",
+            "told right": counts["found"],
+            "of": len(looked_at["found"]),
+            "goal": "all of 24 or more",
+        },
+        {
+            "models": "healthy",
+            "told right": counts["peace"],
+            "of": len(looked_at["peace"]),
+            "goal": "all of 16 or more",
+        },
         {"models": "sick, for each code", "told right": fewest, "of": fewest, "goal": "2 or more"},
     ]
 
 
+# What `benchmarks.all` shows -------------------------------------------------------------------------------
+
+
+def exactness_claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    exact = [row["largest error"] for row in rows if row["goal"] == 1e-5]
+    what = f"kr.calibrate, {len(exact)} kinds of models in float32, largest error"
+    return [claim(what, max(exact), "off", "a target RMS of 1", at_most=1e-5)]
+
+
+def depthwise_claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    last = {row["start"]: row["last RMS / first RMS"] for row in rows}
+    what, peer = "kr.calibrate, RMS behind 20 depthwise layers", f"he_normal: {last['he_normal']:.2g}"
+    return [claim(what, last["Calibrated and kr.calibrate"], "times the first", peer, at_least=0.3)]
+
+
+def prediction_claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    worst = max(abs(row["predicted / measured"] - 1.0) for row in rows)
+    what = f"kr.check, variance behind a Dense predicted, {len(rows)} initializers"
+    return [claim(what, worst, "off at most", "the measured one", at_most=0.1, detail=True)]
+
+
+def zoo_claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    sick, healthy = rows[:2]
+    share = {row["models"]: 100 * row["told right"] / row["of"] for row in (sick, healthy)}
+    found = [("faults told right", sick), ("left in peace", healthy)]
+    return [
+        claim(
+            f"kr.check, {what}",
+            share[row["models"]],
+            "%",
+            f"{row['of']} {row['models']} models",
+            at_least=100,
+        )
+        for what, row in found
+    ]
+
+
+def speed_claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        claim(
+            "kr.calibrate",
+            row["ratio"],
+            "times as fast",
+            row["way"],
+            at_least=None if row["goal"] == "-" else row["goal"],
+            detail=row["goal"] == "-",
+        )
+        for row in rows[1:]
+    ]
+
+
+def check_claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    peer = "a compiled forward pass"
+    return [
+        claim(f"kr.{row['case']}", row["ratio"], "times the time", peer, at_most=GOAL_CHECK) for row in rows
+    ]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="of each timing")
-    parser.add_argument("--only", choices=["exactness", "check", "speed"], default=None)
+    parser.add_argument("--only", choices=["exactness", "check", "speed"], help="this alone")
     args = parser.parse_args()
     backend = keras.backend.backend()
     suffix = "" if backend == "tensorflow" else f"_{backend}"
+    quick, few = args.quick, QUICK_MODELS if args.quick else None
+    rounds, depth = (1, QUICK_DEPTH) if quick else (args.rounds, 30)
+
+    def tell(name: str, rows: list[dict[str, Any]], claims: Any, **facts: Any) -> None:
+        publish(f"{name}{suffix}", rows, folder(args), claims(rows), backend=backend, **facts)
+
     if args.only in (None, "exactness"):
-        publish(f"calibrate_exactness{suffix}", [*exactness(), *exactness("float16")], backend=backend)
-        publish(f"calibrate_depthwise{suffix}", depth_of_depthwise(), backend=backend)
+        rows = [*exactness(quick=quick), *exactness("float16", quick)]
+        tell("calibrate_exactness", rows, exactness_claims)
+        tell("calibrate_depthwise", depth_of_depthwise(), depthwise_claims)
     if args.only in (None, "check"):
-        publish(f"check_prediction{suffix}", prediction(), backend=backend)
-        publish(f"check_zoo{suffix}", zoo(), backend=backend)
+        tell("check_prediction", prediction(1 if quick else 10), prediction_claims)
+        tell("check_zoo", zoo(few), zoo_claims)
     if args.only in (None, "speed"):
-        publish(f"calibrate_speed{suffix}", speed(args.rounds), backend=backend, rounds=args.rounds)
-        publish(f"check_cost{suffix}", check_cost(args.rounds), backend=backend)
+        tell("calibrate_speed", speed(rounds, depth), speed_claims, rounds=rounds, layers=depth)
+        tell("check_cost", check_cost(rounds, quick), check_claims)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Times are those of the whole call as a user types it, with compiled functions wa
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -23,7 +22,7 @@ import keras
 import numpy as np
 
 import kerasreg as kr
-from benchmarks.report import publish
+from benchmarks.report import claim, folder, options, publish
 
 PASSES = 50
 L = keras.layers
@@ -102,6 +101,13 @@ CASES = (
 )
 
 
+NAMES = {
+    "head_cnn": "CNN with dropout before its last layer",
+    "mlp": "MLP with dropout before every layer",
+    "spatial_cnn": "CNN with dropout after convolutions too",
+}
+
+
 def data(model: keras.Model, rows: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(rows, *model.input_shape[1:])).astype("float32")
 
@@ -135,9 +141,9 @@ def interleaved(contenders: list[Callable[[], None]], rounds: int, repeats: list
     return [statistics.median(found) for found in times]
 
 
-def speed(rounds: int) -> list[dict]:
+def speed(rounds: int, quick: bool) -> list[dict]:
     rows = []
-    for make, batch, goal in CASES:
+    for make, batch, goal in [case for case in CASES if not quick or case[:2] == (mlp, 32)]:
         model, twin = make(), make(mc=True)
         x = data(model, batch)
         contenders = [
@@ -161,10 +167,10 @@ def speed(rounds: int) -> list[dict]:
     return rows
 
 
-def growth(rounds: int) -> list[dict]:
+def growth(rounds: int, quick: bool) -> list[dict]:
     """What ten times as many passes cost."""
     rows = []
-    for make, bound, goal in ((spatial_cnn, "tail", 10.5), (head_cnn, "prefix", 3.0)):
+    for make, bound, goal in ((spatial_cnn, "tail", 10.5), (head_cnn, "prefix", 3.0))[quick:]:
         model = make()
         x = data(model, 32)
         few, many = interleaved(
@@ -189,26 +195,27 @@ MEMORY = """
 import resource, sys
 from benchmarks import mc_dropout
 model = mc_dropout.spatial_cnn()
-mc_dropout.sample(model, mc_dropout.data(model, 256), int(sys.argv[1]))
+mc_dropout.sample(model, mc_dropout.data(model, int(sys.argv[1])), int(sys.argv[2]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
-def memory(rounds: int) -> list[dict]:
+def memory(rounds: int, quick: bool) -> list[dict]:
     """The largest resident size of a fresh process that samples once."""
+    batch, most = (16, 50) if quick else (256, 500)
 
     def peak(passes: int) -> float:
-        command = [sys.executable, "-c", MEMORY, str(passes)]
+        command = [sys.executable, "-c", MEMORY, str(batch), str(passes)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return float(done.stdout.split()[-1])
 
-    pairs = [(peak(5), peak(500)) for _ in range(rounds)]
+    pairs = [(peak(5), peak(most)) for _ in range(rounds)]
     few, many = (statistics.median(column) for column in zip(*pairs, strict=True))
     return [
         {
-            "case": "spatial_cnn, batch 256",
+            "case": f"spatial_cnn, batch {batch}",
             "5 passes MiB": few,
-            "500 passes MiB": many,
+            f"{most} passes MiB": many,
             "ratio": many / few,
             "goal": "at most 1.1",
             "reached": bool(many / few <= 1.1),
@@ -216,16 +223,40 @@ def memory(rounds: int) -> list[dict]:
     ]
 
 
+def claims(part: str, rows: list[dict]) -> list[dict]:
+    """The rows of one part, as `benchmarks.all` shows them."""
+    found = []
+    for row in rows:
+        name, _, how = row["case"].partition(", ")
+        case = f"mc_predict, {NAMES[name]}, {how}"
+        bound = float(row["goal"].split()[2].removesuffix("x"))
+        if part == "speed":
+            unit, loop = "times as fast", f"{PASSES} calls of"
+            found += [
+                claim(case, row["against eager"], unit, f"{loop} model(x, training=True)", at_least=bound),
+                claim(case, row["against predict"], unit, f"{loop} model.predict(x)", detail=True),
+            ]
+        else:
+            unit = "times the time" if part == "growth" else "times the memory"
+            few, many = list(row)[1:3]
+            case = f"{case}, {many.rpartition(' ')[0]}"
+            found.append(claim(case, row["ratio"], unit, few.rpartition(" ")[0], at_most=bound))
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=("speed", "growth", "memory"))
+    parser = options(__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="timings of each contender")
+    parser.add_argument("--only", choices=("speed", "growth", "memory"), help="this alone")
     arguments = parser.parse_args()
     facts = {"backend": keras.backend.backend(), "keras": keras.__version__, "cores": os.cpu_count()}
     for part in (speed, growth, memory):
         if arguments.only in (None, part.__name__):
             rounds = min(arguments.rounds, 3) if part is memory else arguments.rounds
-            publish(f"mc_dropout_{part.__name__}", part(rounds), rounds=rounds, passes=PASSES, **facts)
+            rounds = 1 if arguments.quick else rounds
+            name, rows = part.__name__, part(rounds, arguments.quick)
+            facts |= {"rounds": rounds, "passes": PASSES}
+            publish(f"mc_dropout_{name}", rows, folder(arguments), claims(name, rows), **facts)
             print()
 
 

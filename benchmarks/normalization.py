@@ -5,7 +5,6 @@ python -m benchmarks.normalization
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -15,19 +14,19 @@ import keras
 import numpy as np
 
 import kerasreg as kr
-from benchmarks.report import publish
+from benchmarks.report import claim, folder, options, publish
 
-SHAPE = (60_000, 784)
+SHAPE, QUICK_SHAPE = (60_000, 784), (6_000, 50)
 MEAN, DEVIATION = 1e4, 1.0
 GOAL_DATASET, GOAL_ARRAY = 2.5, 0.95
 GOAL_MEAN, GOAL_VARIANCE = 1e-6, 1e-5
 
 
-def rows(rounds: int) -> list[dict[str, Any]]:
+def rows(rounds: int, shape: tuple[int, int] = SHAPE) -> list[dict[str, Any]]:
     """One row for each kind of data: the ratio of times, and both layers' errors against float64 NumPy."""
     import tensorflow as tf
 
-    x = np.random.default_rng(0).normal(MEAN, DEVIATION, SHAPE).astype("float32")
+    x = np.random.default_rng(0).normal(MEAN, DEVIATION, shape).astype("float32")
     mean, variance = x.mean(axis=0, dtype="float64"), x.var(axis=0, dtype="float64")
     dataset = tf.data.Dataset.from_tensor_slices(x)
     cases = {
@@ -86,13 +85,33 @@ def _errors(layer: Any, x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -
     }
 
 
+def claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The times, and the worst errors over all kinds of data."""
+    peer = "keras.layers.Normalization"
+    found = [
+        claim(f"Normalization.{row['case']}", row["ratio"], "times as fast", peer, at_least=row["goal"])
+        for row in rows
+    ]
+    for what, unit, goal in (
+        ("mean error (sd)", "deviations", GOAL_MEAN),
+        ("variance error", "of the variance", GOAL_VARIANCE),
+    ):
+        ours, theirs = ([row[f"{who} {what}"] for row in rows] for who in ("ours", "keras"))
+        case = f"Normalization.adapt at mean 1e4, deviation 1, largest {what.removesuffix(' (sd)')}"
+        other = f"{peer}: {min(theirs):.2g} to {max(theirs):.2g}"
+        found.append(claim(case, max(ours), unit, other, at_most=goal))
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="times that each layer adapts")
-    rounds = parser.parse_args().rounds
+    args = parser.parse_args()
+    rounds = 1 if args.quick else args.rounds
+    found = rows(rounds, QUICK_SHAPE if args.quick else SHAPE)
     goals = {"goal_mean_error_sd": GOAL_MEAN, "goal_variance_error": GOAL_VARIANCE}
     facts = {"backend": keras.backend.backend(), "keras": keras.__version__}
-    publish("normalization", rows(rounds), rounds=rounds, **goals, **facts)
+    publish("normalization", found, folder(args), claims(found), rounds=rounds, **goals, **facts)
     print(
         f"goals: mean within {GOAL_MEAN:g} sd, variance within {GOAL_VARIANCE:g}; ratio: Keras' time by ours"
     )

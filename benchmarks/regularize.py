@@ -5,7 +5,6 @@ python -m benchmarks.regularize
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from typing import Any
@@ -14,7 +13,7 @@ import keras
 import numpy as np
 
 import kerasreg as kr
-from benchmarks.report import publish
+from benchmarks.report import claim, folder, options, publish
 
 LAYERS = 50
 GOAL = 1.02
@@ -42,12 +41,24 @@ def seconds(model: keras.Model, data: Any, steps: int) -> float:
     return time.perf_counter() - start
 
 
+def claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A step's time beside that of the same penalties, given at construction."""
+    peer = "Keras' L2, given at construction"
+    return [
+        claim(f"{row['case']}, a step of {LAYERS} layers", row["ratio"], "times the time", peer, at_most=GOAL)
+        for row in rows
+        if row["case"].startswith("kr.")
+    ]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=40, help="interleaved measurements of each case")
     parser.add_argument("--steps", type=int, default=10, help="steps in each measurement")
     parser.add_argument("--width", type=int, default=64, help="units of each layer, and the batch size")
     args = parser.parse_args()
+    if args.quick:
+        args.rounds, args.steps = len(CASES), 5
     x = np.random.default_rng(0).normal(size=(args.width, args.width)).astype("float32")
     models = {case: build(case, args.width) for case in CASES}
     times: dict[str, list[float]] = {case: [] for case in CASES}
@@ -71,6 +82,8 @@ def main() -> None:
     publish(
         "regularize",
         rows,
+        folder(args),
+        claims(rows),
         backend=keras.backend.backend(),
         keras=keras.__version__,
         weights=LAYERS,

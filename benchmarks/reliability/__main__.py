@@ -3,40 +3,56 @@
 python -m benchmarks.reliability
 
 Each section is a module of this folder with `rows(quick)`, one row for each thing that was tried, and
-`summary(rows)`, which counts them. The rows go to `benchmarks/results/reliability_SECTION.json`, the counts
-to `benchmarks/results/reliability.json`.
+`summary(rows)`, which counts them: how many were `tried`, how many `held`, and what else it has to say. The
+rows go to `benchmarks/results/reliability_SECTION.json`, the counts to `benchmarks/results/reliability.json`.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
-from pathlib import Path
+import importlib.util
+from typing import Any
 
-from benchmarks.report import RESULTS, publish
+from benchmarks.report import claim, folder, options, publish
 
 SECTIONS = ("faults", "bad_inputs", "own_tests", "backends", "soak")
 
 
+def claims(counts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The share that held, of each section that counts it."""
+    return [
+        claim(
+            f"reliability, {row['section'].replace('_', ' ')}",
+            100 * row["held"] / row["tried"],
+            "% held",
+            f"{row['tried']} tried",
+            at_least=100,
+        )
+        for row in counts
+        if row.get("tried") and "held" in row
+    ]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="few of each, to see that it runs")
+    parser = options(__doc__)
     parser.add_argument("--only", choices=SECTIONS, nargs="+", default=SECTIONS, help="these sections")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON files")
     args = parser.parse_args()
     counts = []
     for name in args.only:
+        if importlib.util.find_spec(f"benchmarks.reliability.{name}") is None:
+            print(f"== {name}: not in this copy", flush=True)
+            continue
         section = importlib.import_module(f"benchmarks.reliability.{name}")
         print(f"== {name}", flush=True)
         rows = section.rows(args.quick)
-        publish(f"reliability_{name}", rows, args.output, quick=args.quick)
+        publish(f"reliability_{name}", rows, folder(args), quick=args.quick)
         counts.append({"section": name, **section.summary(rows)})
+    if not counts:
+        return
     columns = list(dict.fromkeys(key for row in counts for key in row))
     table = [{column: row.get(column, "") for column in columns} for row in counts]
     print("== all", flush=True)
-    publish("reliability", table, args.output, quick=args.quick)
+    publish("reliability", table, folder(args), claims(counts), quick=args.quick)
 
 
 if __name__ == "__main__":
