@@ -292,10 +292,11 @@ class Pipeline:
         """
         count = arguments.integer("Pipeline.preview", "count", count, 1)
         draws = arguments.integer("Pipeline.preview", "draws", draws, 1)
+        names = preview.check_names(class_names)
         element = preview.element_of(images, labels, count)
         drawn = [self(element, draw=draw) for draw in range(draws)]
         units = self._plan.steps[0].units, self._plan.units
-        return preview.draw_figure(element, drawn, *units, self.bounding_box_format, class_names)
+        return preview.draw_figure(element, drawn, *units, self.bounding_box_format, names)
 
     def as_layer(self, name: str | None = None) -> Augmentation:
         """The pipeline as a Keras layer, to augment inside a model, where the model runs; TensorFlow only.

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kerasreg._core import arguments
 from kerasreg._core.arguments import Came
+from kerasreg._core.batches import as_array
 from kerasreg.augment import elements
 from kerasreg.augment.targets.formats import to_corners
 from kerasreg.augment.units import Units
@@ -33,14 +34,15 @@ def element_of(inputs: Any, labels: Any, count: int) -> Any:
     if isinstance(inputs, tf.data.Dataset):
         inputs = _first_of(inputs, count)
     if isinstance(inputs, list):
-        inputs = np.asarray(inputs)
+        inputs = as_array(_OWNER, "images", inputs)
     if isinstance(elements.images_of(inputs), list):
         path = elements.places(inputs)[elements.KEY][0]
-        inputs = elements.with_part(inputs, path, np.asarray(elements.images_of(inputs)))
+        images = as_array(_OWNER, "images", elements.images_of(inputs))
+        inputs = elements.with_part(inputs, path, images)
     shape = np.shape(elements.images_of(inputs))
     rank = len(shape)
-    if rank not in (3, 4):
-        allowed = "images of shape (height, width, channels) or (batch, height, width, channels)"
+    if rank not in (3, 4) or 0 in shape:
+        allowed = "images of shape (height, width, channels) or (batch, height, width, channels), not empty"
         raise arguments.refusal(_OWNER, "images", allowed, Came(f"shape {shape}"))
     if labels is not None:
         if elements.LABELS in elements.places(inputs):
@@ -89,7 +91,7 @@ def draw_figure(
     before: Units,
     after: Units,
     box_format: str | None,
-    class_names: Sequence[str] | None,
+    names: Sequence[str] | None,
 ) -> Figure:
     """The figure: a row for each image, the original at the left, its draws beside it.
 
@@ -99,11 +101,10 @@ def draw_figure(
         before: The units of the originals.
         after: The units of the draws.
         box_format: The format of bounding boxes, if there are any.
-        class_names: A name for each class, or None.
+        names: A name for each class, or None.
     """
     from matplotlib.figure import Figure
 
-    names = _check_names(class_names)
     columns = [("as it is", originals, before)]
     columns += [(f"draw {number}", element, after) for number, element in enumerate(drawn)]
     shape = np.shape(elements.images_of(originals))
@@ -217,9 +218,11 @@ def _color(kind: int) -> tuple[float, ...]:
     return colormaps["tab10"](kind % 10)[:3]
 
 
-def _check_names(names: Any) -> list[str] | None:
+def check_names(names: Any) -> list[str] | None:
+    """A list of strings, or None."""
     if names is None:
         return None
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    several = hasattr(names, "__iter__") and not isinstance(names, str)
+    if not several or not all(isinstance(name, str) for name in names):
         raise arguments.refusal(_OWNER, "class_names", "a list of strings or None", names)
     return list(names)

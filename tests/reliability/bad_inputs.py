@@ -6,7 +6,7 @@ import importlib
 
 from bad_case import Case
 
-GROUPS = ("bad_layers", "bad_scores", "bad_parts", "bad_verbs")
+GROUPS = ("bad_layers", "bad_scores", "bad_parts", "bad_verbs", "bad_augment")
 
 
 def cases(*groups: str) -> list[Case]:

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from kerasreg._core.arguments import Came, refusal
-from kerasreg.augment.elements import FOLLOW_GEOMETRY
+from kerasreg.augment.elements import FOLLOW_GEOMETRY, KEY
 from kerasreg.augment.targets.formats import BOX_FORMATS
 
 _OWNER = "Pipeline"
@@ -32,6 +32,17 @@ def check_companions(companions: dict[str, Any], images: Any) -> None:
             shape = tf.TensorShape(shape).as_list()
             if len(shape) >= first + 2 and shape[first : first + 2] == images.shape.as_list()[first:-1]:
                 raise _unmoved(f"{place} of shape {tuple(shape)}, as high and as wide as the images")
+
+
+def check_rows(parts: dict[str, Any]) -> None:
+    """Refuse what is not there once for each image of a batch, as far as sizes are known."""
+    rows = parts[KEY].shape[0]
+    for key, part in parts.items():
+        for leaf in tf.nest.flatten(part):
+            shape = getattr(leaf, "shape", None)
+            if shape is None or shape.rank in (None, 0) or None in (rows, shape[0]) or shape[0] == rows:
+                continue
+            raise refusal(_OWNER, key, f"one for each of the {rows} images", Came(f"shape {tuple(shape)}"))
 
 
 def check_masks(masks: Any, images: Any, fill_value: float | None) -> None:

@@ -71,11 +71,11 @@ class Targets:
         parts = split(element, self.wanted)
         for key, part in parts.items():
             if key == BOXES and isinstance(part, dict):
-                parts[key] = {name: _tensor(part[name]) for name in ("boxes", "labels") if name in part}
+                parts[key] = {name: _tensor(key, part[name]) for name in ("boxes", "labels") if name in part}
             elif key == MASKS:
-                parts[key] = tf.nest.map_structure(_tensor, part)
+                parts[key] = tf.nest.map_structure(partial(_tensor, key), part)
             elif key != LABELS or not isinstance(part, dict | tuple):
-                parts[key] = _tensor(part)
+                parts[key] = _tensor(key, part)
         return parts
 
     def check(self, element: Any, parts: Parts) -> None:
@@ -92,6 +92,8 @@ class Targets:
         self._check_mixtures(element)
         if self.plan.geometry:
             checks.check_companions(companions_of(element), images)
+        if batched:
+            checks.check_rows(parts)
         self._check_parts(parts, batched)
 
     def _check_parts(self, parts: Parts, batched: bool) -> None:
@@ -257,8 +259,12 @@ class Targets:
         return labels
 
 
-def _tensor(part: Any) -> Any:
+def _tensor(key: str, part: Any) -> Any:
     """An array as a tensor; a tensor of any kind, or the spec of one, as it is."""
     if tf.is_tensor(part) or isinstance(part, tf.TypeSpec | tf.RaggedTensor | tf.SparseTensor):
         return part
-    return tf.convert_to_tensor(part)
+    try:
+        return tf.convert_to_tensor(part)
+    except (TypeError, ValueError) as error:
+        came = Came("None" if part is None else f"a {type(part).__name__} that is none")
+        raise refusal("Pipeline", key, "an array or a tensor", came) from error
