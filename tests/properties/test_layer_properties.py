@@ -28,7 +28,9 @@ def dropout(draw):
 
 def spatial(rank):
     def arguments(draw):
-        more = {} if rank == 1 else {"data_format": draw(st.sampled_from(["channels_first", "channels_last"]))}
+        more = (
+            {} if rank == 1 else {"data_format": draw(st.sampled_from(["channels_first", "channels_last"]))}
+        )
         return noise(draw, **more), draw(shapes(rank + 2, rank + 2, most=4))
 
     return arguments
