@@ -206,7 +206,7 @@ def test_what_stays_is_scaled_alike(label, data):
     shared = {
         "layers.Dropout": [i for i, size in enumerate(arguments.get("noise_shape") or ()) if size == 1],
         "layers.DropPath": list(range(1, len(shape))),
-    }.get(label, None)
+    }.get(label)
     if shared is None:
         first = arguments.get("data_format") == "channels_first"
         shared = list(range(2, len(shape))) if first else list(range(1, len(shape) - 1))

@@ -168,7 +168,7 @@ def test_other_models_of_the_same_outputs(data):
 @examples(4)
 @given(data=st.data(), strength=st.floats(1e-3, 1), decay=st.floats(1e-3, 0.1))
 def test_penalties_and_decay_are_those_of_the_paths(data, strength, decay):
-    model, x, _ = model_of(data.draw)
+    model, *_ = model_of(data.draw)
     kr.regularize(model, {"*/kernel": kr.regularizers.L2(strength), "*/bias": kr.regularizers.L1(strength)})
     kernels = [array(layer.kernel) for layer in model.layers if hasattr(layer, "kernel")]
     biases = [array(layer.bias) for layer in model.layers if getattr(layer, "bias", None) is not None]
