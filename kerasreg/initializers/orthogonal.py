@@ -9,8 +9,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg._core.arguments import Came, refusal
-
 
 def orthogonal_matrices(count: int, rows: int, columns: int, seed: Any) -> Any:
     """Random matrices whose columns, or rows where there are fewer, are orthonormal.
@@ -60,9 +58,6 @@ def orthogonal_kernel(
     """
     shape = tuple(shape)
     rank = len(shape)
-    if rank < 2:
-        allowed = 'of rank 2 or more where distribution is "orthogonal"'
-        raise refusal("Calibrated", "shape", allowed, Came(f"shape {shape}"))
     *window, first, last = shape
     size = math.prod(window)
     axes = tuple(range(rank))

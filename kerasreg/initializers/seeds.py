@@ -21,7 +21,7 @@ def checked_seed(owner: str, seed: Any) -> int | keras.random.SeedGenerator | No
 
 
 def fresh_seed(seed: int | keras.random.SeedGenerator | None) -> int | keras.random.SeedGenerator:
-    """What to draw from: for None a seed of Python's generator, which `keras.utils.set_random_seed` seeds."""
+    """What to draw from: for None a seed of Python's generator, as `keras.utils.set_random_seed` left it."""
     if isinstance(seed, keras.random.SeedGenerator):
         return seed
     return random.randrange(2**31) if seed is None else generator_seed(seed)

@@ -116,8 +116,3 @@ def test_a_seed_generator_gives_new_weights_each_time_and_the_same_series_again(
 def test_input_axes_that_the_kernel_has_not_are_refused():
     with pytest.raises(ValueError, match=r"`input_axes` of Calibrated.*rank 2.*\[3\].*\(4, 4\)"):
         kr.initializers.Calibrated(input_axes=(3,))((4, 4))
-
-
-def test_a_vector_has_no_orthogonal_matrix():
-    with pytest.raises(ValueError, match=r"`shape` of Calibrated must be of rank 2 .*, got shape \(5,\)"):
-        kr.initializers.Calibrated(distribution="orthogonal")((5,))

@@ -59,7 +59,10 @@ def test_with_alpha_1_moving_is_the_2015_algorithm_gradients_too(batches):
     moving, batch = BN(update_rate=1.0, normalize_with="moving"), BN()
     weight = np.arange(18.0).reshape(6, 3).astype("float32")
     gradients = [
-        gradient(lambda x, layer=layer: keras.ops.sum(keras.ops.multiply(weight, layer(x, training=True) ** 2)), batches[1])
+        gradient(
+            lambda x, layer=layer: keras.ops.sum(keras.ops.multiply(weight, layer(x, training=True) ** 2)),
+            batches[1],
+        )
         for layer in (moving, batch)
     ]
     np.testing.assert_allclose(*gradients, rtol=1e-3, atol=1e-3)

@@ -39,7 +39,9 @@ def fitted(x, jit_compile=False, run_eagerly=False, **arguments):
     """The layer after one training step on x, by Keras' own trainer."""
     layer = kr.layers.BatchNormalization(update_rate=0.5, **arguments)
     model = keras.Sequential([keras.Input(x.shape[1:]), layer])
-    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=jit_compile and not ON_TORCH, run_eagerly=run_eagerly)
+    model.compile(
+        keras.optimizers.SGD(0.1), "mse", jit_compile=jit_compile and not ON_TORCH, run_eagerly=run_eagerly
+    )
     model.fit(x, np.sin(x), batch_size=len(x), verbose=0)
     return model
 

@@ -28,7 +28,9 @@ def dropout(draw):
 
 def spatial(rank):
     def arguments(draw):
-        more = {} if rank == 1 else {"data_format": draw(st.sampled_from(["channels_first", "channels_last"]))}
+        more = (
+            {} if rank == 1 else {"data_format": draw(st.sampled_from(["channels_first", "channels_last"]))}
+        )
         return noise(draw, **more), draw(shapes(rank + 2, rank + 2, most=4))
 
     return arguments
@@ -204,7 +206,7 @@ def test_what_stays_is_scaled_alike(label, data):
     shared = {
         "layers.Dropout": [i for i, size in enumerate(arguments.get("noise_shape") or ()) if size == 1],
         "layers.DropPath": list(range(1, len(shape))),
-    }.get(label, None)
+    }.get(label)
     if shared is None:
         first = arguments.get("data_format") == "channels_first"
         shared = list(range(2, len(shape))) if first else list(range(1, len(shape) - 1))
