@@ -39,9 +39,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data-dir", help="folder with the four IDX files of Fashion-MNIST, else digits")
     parser.add_argument("--examples", type=int, default=1000, help="training images, as many of each class")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each pipeline, each on other images")
-    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=1, help="of the first run")
     parser.add_argument("--steps", type=int, default=600, help="batches of 50 in each run")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the JSON and the pictures")
+    parser.add_argument("--output", type=Path, default=None, help="folder for the JSON and the pictures")
     parser.add_argument("--quick", action="store_true", help="one seed and few steps: does it run?")
     args = parser.parse_args()
     if args.quick:
@@ -247,6 +247,8 @@ def pictures(data: Data, args: argparse.Namespace) -> list[Path]:
 
 def main() -> None:
     args = parse()
+    # A quick run never replaces what is published.
+    args.output = args.output or (Path("runs", "augmentation_quick") if args.quick else RESULTS)
     data = load(args.data_dir)
     args.output.mkdir(parents=True, exist_ok=True)
     shown = pictures(data, args)

@@ -198,8 +198,10 @@ def main() -> None:
         print(f"\n{report(ladders[-1])}")
     save(path, setting, runs, ladders)
     draw(ladders, runs, setting.every, path.with_suffix(".png"))
+    told = [reproduced for ladder in ladders for reproduced, _ in ladder["verdicts"]]
+    print(f"\nWhat was learned: {sum(told)} of {len(told)} claims of 2015 are reproduced." if told else "")
     if args.quick:
-        print("\nA quick run shows that the example runs; it says nothing about batch normalisation.")
+        print("A quick run shows that the example runs; it says nothing about batch normalisation.")
     print(f"\nwritten to {path} and {path.with_suffix('.png').name}")
 
 

@@ -105,7 +105,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), help="which of them")
     parser.add_argument("--epochs", type=int, default=8, help="passes over the digits")
     parser.add_argument("--seed", type=int, default=0, help="of weights and order")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the JSON file")
+    parser.add_argument("--output", type=Path, default=None, help="folder for the JSON file")
     parser.add_argument("--quick", action="store_true", help="three epochs: does it run?")
     args = parser.parse_args()
     if args.quick:
@@ -181,22 +181,40 @@ def words(text: str, indent: str = "     ") -> str:
     )
 
 
-def study(number: int, name: str, data: Any, args: argparse.Namespace) -> dict[str, Any]:
-    """Train it sick, say what is wrong, make the edit, train it again."""
+def study(name: str, data: Any, args: argparse.Namespace, bar: keras.utils.Progbar) -> dict[str, Any]:
+    """Train it sick, make the edit that the finding names, train it again."""
     case = CASES[name]
-    print(f"\n{number}. {case.title}")
     settings = {**HEALTHY, **case.spoilt}
     sick = train(settings, data, args)
+    bar.add(1)
+    changed = cured = None
+    if named := finding_of(case, sick):
+        cured_settings = {**settings, **case.cure(named["remedy"])}
+        changed = {k: v for k, v in cured_settings.items() if settings[k] != v}
+        cured = train(cured_settings, data, args)
+    bar.add(1)
+    return {"case": name, "title": case.title, "sick": sick, "edit": changed, "cured": cured}
+
+
+def finding_of(case: Case, trained: dict[str, Any]) -> dict[str, Any] | None:
+    """The first finding that names the fault."""
+    return next((found for found in trained["findings"] if found["code"] == case.code), None)
+
+
+def tell(number: int, row: dict[str, Any], args: argparse.Namespace) -> None:
+    """One case in words: what one sees, what is wrong, what to do, what came of it."""
+    case, sick, cured = CASES[row["case"]], row["sick"], row["cured"]
+    print(f"\n{number}. {case.title}")
     seen = (
         f"What one sees: after {args.epochs} epochs {sick['accuracy']:.1%} of the training digits are right "
         f"and {sick['new_accuracy']:.1%} of new ones, with losses of {sick['loss']:.3g} and "
         f"{sick['new_loss']:.3g}."
     )
     print(words(seen, "   "))
-    named = next((found for found in sick["findings"] if found["code"] == case.code), None)
+    named = finding_of(case, sick)
     if named is None:
         print("   Nothing that names the fault was found.")
-        return {"case": name, "title": case.title, "sick": sick, "edit": None, "cured": None}
+        return
     print("   What is wrong:")
     print(words(named["message"]))
     more = sorted({f["code"] for f in sick["findings"] if f["code"] != case.code})
@@ -204,15 +222,11 @@ def study(number: int, name: str, data: Any, args: argparse.Namespace) -> dict[s
         print(words(f"(With it came {', '.join(more)}.)"))
     print("   What to do:")
     print(words(named["remedy"]))
-    cured_settings = {**settings, **case.cure(named["remedy"])}
-    changed = {k: v for k, v in cured_settings.items() if settings[k] != v}
-    cured = train(cured_settings, data, args)
     left = [f"{f['code']} in {f['layer']}" for f in cured["findings"]]
-    done = ", ".join(f"{k}={v}" for k, v in changed.items())
+    done = ", ".join(f"{k}={v}" for k, v in row["edit"].items())
     state = f"left: {', '.join(left)}." if left else "nothing wrong is found any more."
     result = f"{cured['accuracy']:.1%} right, of new digits {cured['new_accuracy']:.1%}; {state}"
-    print(words(f"Done ({done}): {result}", "   "), flush=True)
-    return {"case": name, "title": case.title, "sick": sick, "edit": changed, "cured": cured}
+    print(words(f"Done ({done}): {result}", "   "))
 
 
 def learned(rows: list[dict[str, Any]]) -> str:
@@ -249,10 +263,15 @@ def learned(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     args = parse()
+    # A quick run never replaces what is published.
+    args.output = args.output or (Path("runs", "diagnose_quick") if args.quick else RESULTS)
     data = digits("train"), digits("test")
     backend = keras.backend.backend()
     print(f"digits: {len(data[0][0])} to learn from, {len(data[1][0])} new ones; Keras on {backend}")
-    rows = [study(i, name, data, args) for i, name in enumerate(args.cases, 1)]
+    bar = keras.utils.Progbar(2 * len(args.cases), unit_name="training")
+    rows = [study(name, data, args, bar) for name in args.cases]
+    for number, row in enumerate(rows, 1):
+        tell(number, row, args)
     print(f"\n{learned(rows)}")
     args.output.mkdir(parents=True, exist_ok=True)
     path = args.output / "diagnose.json"

@@ -58,9 +58,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=128, help="units in each")
     parser.add_argument("--epochs", type=int, default=3, help="passes over the digits")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each net")
-    parser.add_argument(
-        "--output", type=Path, default=RESULTS, help="folder for the JSON file and the picture"
-    )
+    parser.add_argument("--output", type=Path, default=None, help="folder for the JSON file and the picture")
     parser.add_argument("--quick", action="store_true", help="few layers, units and steps: does it run?")
     args = parser.parse_args()
     if args.quick:
@@ -212,6 +210,8 @@ def note(line: Any, rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     args = parse()
+    # A quick run never replaces what is published.
+    args.output = args.output or (Path("runs", "initialization_quick") if args.quick else RESULTS)
     keras.utils.set_random_seed(0)
     (x, y), (test_x, test_y) = digits("train"), digits("test")
     if args.quick:
@@ -223,12 +223,14 @@ def main() -> None:
         for part, labels in ((x, y), (test_x, test_y))
     )
     print(f"digits: {len(x)} training, {len(test_x)} test images; {args.depth} layers of {args.width} units")
-    rows = []
+    bar, rows = keras.utils.Progbar(len(args.activations) * len(LABELS), unit_name="net"), []
     for activation in args.activations:
-        for name, meaning in LABELS.items():
+        for name in LABELS:
             rows.append(study(name, activation, data, args))
-            print(f"  {activation}, {meaning}: {np.mean(rows[-1]['accuracies']):.1%}", flush=True)
-    print(f"\n{table(rows)}\n\n{verdict(rows)}")
+            bar.add(1)
+    for name, meaning in LABELS.items():
+        print(f"  {name}: {meaning}")
+    print(f"\n{table(rows)}\n\nWhat was learned:\n{verdict(rows)}")
     args.output.mkdir(parents=True, exist_ok=True)
     facts = {"depth": args.depth, "width": args.width, "epochs": args.epochs, "seeds": args.seeds}
     # JSON knows no NaN.

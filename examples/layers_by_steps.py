@@ -14,11 +14,12 @@ import keras
 
 import kerasreg as kr
 
-RESULTS = Path(__file__).parent / "results"
 RATES = {"before": 0.3, "after": 0.02}
 
 
-def train(rate: float, epochs: int, log_dir: Path) -> tuple[kr.callbacks.ActivationStats, float]:
+def train(
+    rate: float, epochs: int, log_dir: Path, bar: keras.utils.Progbar | None = None
+) -> tuple[kr.callbacks.ActivationStats, float]:
     """Train on the digits; what was observed, and the accuracy on the test images."""
     keras.utils.set_random_seed(0)
     images, digits = next(iter(kr.datasets.load("digits", "train").batch(2000)))
@@ -41,9 +42,22 @@ def train(rate: float, epochs: int, log_dir: Path) -> tuple[kr.callbacks.Activat
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(rate, momentum=0.9), loss, metrics=["accuracy"])
     stats = kr.callbacks.ActivationStats(log_dir, every=2, gradients=True, histograms=True)
-    model.fit(images, digits, batch_size=64, epochs=epochs, callbacks=[stats], verbose=0)
+    mark = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar and bar.add(1))
+    model.fit(images, digits, batch_size=64, epochs=epochs, callbacks=[stats, mark], verbose=0)
     test_images, test_digits = next(iter(kr.datasets.load("digits", "test").batch(2000)))
     return stats, model.evaluate(test_images, test_digits, verbose=0)[1]
+
+
+def learned(seen: dict[str, tuple[kr.callbacks.ActivationStats, float]]) -> str:
+    """What was learned, from the figures themselves."""
+    lines = ["What was learned:"]
+    for name, (stats, accuracy) in seen.items():
+        sick = [finding for finding in stats.findings if finding.severity != "note" and not finding.cleared]
+        layers = list(dict.fromkeys(finding.layer for finding in sick))
+        said = f"something is wrong in {len(layers)} layers" if layers else "nothing wrong is found"
+        lines.append(f"- At a learning rate of {RATES[name]} {said}, and {accuracy:.1%} are read right.")
+        lines += [f"- It was said first of {sick[0].layer}: {sick[0].code}."] if sick else []
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -54,10 +68,14 @@ def main() -> None:
     parser.add_argument("--logs", type=Path, default=Path("runs/layers_by_steps"), help="for TensorBoard")
     parser.add_argument("--out", type=Path, help="where the pictures go (--logs)")
     arguments = parser.parse_args()
-    for name, rate in RATES.items():
-        stats, accuracy = train(rate, 1 if arguments.quick else 8, arguments.logs / name)
-        print(f"\n{name}, at a learning rate of {rate}: test accuracy {accuracy:.1%}\n{stats.summary()}")
+    epochs = 1 if arguments.quick else 8
+    bar = keras.utils.Progbar(len(RATES) * epochs, unit_name="epoch")
+    seen = {name: train(rate, epochs, arguments.logs / name, bar) for name, rate in RATES.items()}
+    for name, (stats, accuracy) in seen.items():
+        print(f"\n{name}, at a learning rate of {RATES[name]}: test accuracy {accuracy:.1%}")
+        print(stats.summary())
         stats.plot((arguments.out or arguments.logs) / f"layers_by_steps_{name}.png")
+    print(f"\n{learned(seen)}\n\nwritten to {arguments.out or arguments.logs}")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--examples", type=int, default=100, help="training digits, as many of each class")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each cure, each on other digits")
-    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=1, help="of the first run")
     parser.add_argument("--steps", type=int, default=1600, help="batches of 32 in each run")
     parser.add_argument("--l2", type=float, default=1e-4, help="strength of L2")
     parser.add_argument("--elastic", type=float, default=1e-5, help="strength of the elastic net's L1")
@@ -47,9 +47,7 @@ def parse() -> argparse.Namespace:
         "--dropout", type=float, default=0.5, help="rate of the dropout; half of it on the pixels"
     )
     parser.add_argument("--cures", nargs="+", choices=list(CURES), default=list(CURES), help="which to run")
-    parser.add_argument(
-        "--output", type=Path, default=RESULTS, help="folder for the JSON file and the picture"
-    )
+    parser.add_argument("--output", type=Path, default=None, help="folder for the JSON file and the picture")
     parser.add_argument("--quick", action="store_true", help="one seed and few steps: does it run?")
     args = parser.parse_args()
     if args.quick:
@@ -239,6 +237,8 @@ def picture(rows: list[dict[str, Any]], path: Path, examples: int) -> None:
 
 def main() -> None:
     args = parse()
+    # A quick run never replaces what is published.
+    args.output = args.output or (Path("runs", "overfitting_quick") if args.quick else RESULTS)
     data = digits()
     plan = [
         (name, seed) for seed in range(args.first_seed, args.first_seed + args.seeds) for name in args.cures
@@ -248,8 +248,7 @@ def main() -> None:
         runs.append(run(name, seed, data, args))
         bar.update(done)
     rows = summarize(runs)
-    print(table(rows))
-    print(lessons(rows))
+    print(f"{table(rows)}\n\nWhat was learned:\n{lessons(rows)}\n")
     args.output.mkdir(parents=True, exist_ok=True)
     settings = {key: value for key, value in vars(args).items() if key not in ("output", "quick")}
     path = args.output / "overfitting.json"

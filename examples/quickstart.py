@@ -7,6 +7,7 @@ python examples/quickstart.py --dataset fashion_mnist --data-dir /usr/share/data
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -87,6 +88,25 @@ def thumbnail(image: np.ndarray) -> str:
     gray = image[::step, ::step].mean(axis=-1) / 255.0
     rows = (gray * (len(SHADES) - 1)).round().astype(int)
     return "\n".join("    " + "".join(SHADES[value] * 2 for value in row) for row in rows)
+
+
+def learned(
+    accuracy: float, doubt: kr.uncertainty.Prediction, labels: np.ndarray, stats: kr.callbacks.ActivationStats
+) -> str:
+    """What was learned, from the figures themselves."""
+    right = doubt.mean.argmax(axis=-1) == labels
+    kept = np.argsort(doubt.entropy)[: math.ceil(0.9 * len(labels))]
+    wrong = [finding for finding in stats.findings if finding.severity != "note" and not finding.cleared]
+    return "\n".join(
+        [
+            "What was learned:",
+            f"- {accuracy:.2%} of the test images are read right.",
+            f"- With the dropout left on, {right.mean():.2%} of those asked about; of the nine tenths "
+            f"that it doubts least, {right[kept].mean():.2%}.",
+            "- In the layers "
+            + (f"this is wrong: {', '.join(str(f.code) for f in wrong)}." if wrong else "nothing is wrong."),
+        ]
+    )
 
 
 def main() -> None:
@@ -174,6 +194,7 @@ def main() -> None:
     if not same:
         raise SystemExit(f"the model reloaded from {path} predicts something else")
     print(f"\nsaved to {path}; reloaded, it predicts the same")
+    print(f"\n{learned(accuracy, doubt, test_labels[: len(asked)], stats)}")
     print(f"\nwatch the layers:  {sys.executable} -m tensorboard.main --logdir {folder}")
 
 

@@ -49,9 +49,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lambdas", type=int, default=20, help="points of the path")
     parser.add_argument("--width", type=int, default=512, help="units of the net's hidden layers")
     parser.add_argument("--seed", type=int, default=0, help="of data and weights")
-    parser.add_argument(
-        "--output", type=Path, default=RESULTS, help="folder for the JSON file and the picture"
-    )
+    parser.add_argument("--output", type=Path, default=None, help="folder for the JSON file and the picture")
     parser.add_argument("--quick", action="store_true", help="few points, units and steps: does it run?")
     args = parser.parse_args()
     if args.quick:
@@ -277,6 +275,8 @@ def learned(rows: list[dict[str, Any]], paths: list[dict[str, Any]], shrunk: dic
 
 def main() -> None:
     args = parse()
+    # A quick run never replaces what is published.
+    args.output = args.output or (Path("runs", "sparsity_quick") if args.quick else RESULTS)
     every = make_data(args.rows + UNSEEN, args.seed)
     x, linear, crooked = (part[: args.rows] for part in every)
     print(
@@ -287,7 +287,7 @@ def main() -> None:
     rows = compare(x, linear, args, bar)
     paths = [path(x, linear[:, 0], beta, args, bar) for beta in (0.0, 0.5)]
     shrunk = net(x, crooked, (every[0][args.rows :], every[2][args.rows :]), args, bar)
-    print(f"\n{learned(rows, paths, shrunk)}")
+    print(f"\nWhat was learned:\n{learned(rows, paths, shrunk)}")
     args.output.mkdir(parents=True, exist_ok=True)
     name = f"sparsity-{keras.backend.backend()}"
     facts = {"rows": args.rows, "epochs": args.epochs, "seed": args.seed, "keras": keras.version()}

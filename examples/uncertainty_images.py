@@ -48,9 +48,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=200, help="passes of Monte Carlo dropout")
     parser.add_argument("--rate", type=float, default=0.4, help="of the dropout before the two dense layers")
     parser.add_argument("--seeds", type=int, default=3, help="nets; the first one's images are drawn")
-    parser.add_argument(
-        "--output", type=Path, default=RESULTS, help="folder for the JSON file and the picture"
-    )
+    parser.add_argument("--output", type=Path, default=None, help="folder for the JSON file and the picture")
     parser.add_argument("--quick", action="store_true", help="one net, few epochs and passes: does it run?")
     args = parser.parse_args()
     if args.quick:
@@ -217,6 +215,8 @@ def study(model: keras.Model, kinds: dict[str, np.ndarray], labels: np.ndarray, 
 
 def main() -> None:
     args = parse()
+    # A quick run never replaces what is published.
+    args.output = args.output or (Path("runs", "uncertainty_images_quick") if args.quick else RESULTS)
     (images, labels), (test_images, test_labels) = digits("train"), digits("test")
     rng = np.random.default_rng(0)
     kinds = {

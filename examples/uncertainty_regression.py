@@ -69,9 +69,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--seed", type=int, default=0, help="of weights, batches and dropout; not of the splits"
     )
-    parser.add_argument(
-        "--output", type=Path, default=RESULTS, help="folder for the JSON file and the picture"
-    )
+    parser.add_argument("--output", type=Path, default=None, help="folder for the JSON file and the picture")
     parser.add_argument("--quick", action="store_true", help="two splits, few epochs: does it run?")
     return parser.parse_args()
 
@@ -260,6 +258,8 @@ def root_mean_square(values: np.ndarray) -> float:
 
 def main() -> None:
     args = parse()
+    # A quick run never replaces what is published.
+    args.output = args.output or (Path("runs", "uncertainty_regression_quick") if args.quick else RESULTS)
 
     tf.get_logger().setLevel("ERROR")  # It warns of as many traces as there are models.
     setting = QUICK if args.quick else FULL
