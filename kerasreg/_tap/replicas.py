@@ -34,6 +34,17 @@ def summed(tensors: list[Any]) -> list[Any]:
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
+def extremes_of_all(low: Any, high: Any) -> tuple[Any, Any]:
+    """The least and the largest value of each channel over all replicas; one without rows has no say."""
+    context = _context()
+    if context is None:
+        return low, high
+    # There is a reduction by sums only.
+    parts = context.all_gather(ops.stack([low, -high])[None], axis=0)
+    least = ops.min(parts, axis=0)
+    return least[0], -least[1]
+
+
 def moments_of_all(mean: Any, variance: Any, count: Any) -> tuple[Any, Any]:
     """The moments of all replicas' values together, from those of each; a replica may have none.
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg._tap import histogram, silence
+from kerasreg._tap import histogram, replicas, silence
 from kerasreg._tap.kinds_of_graph import tensorflow_runs_each_operation
 from kerasreg._tap.saturation import saturated_beyond
 
@@ -51,6 +51,7 @@ def summarize(layer: keras.layers.Layer, outputs: Any, look: Look = PLAIN) -> di
     low, high = _extremes(x, others)
     zero = ops.cast(ops.equal(x, 0.0), "float32")
     mean = ops.mean(x)
+    lowest, highest = replicas.extremes_of_all(low, high)
     # A value that is not finite makes the mean so; a mean may be infinite without one, and the count says 0.
     variance = _variance(x, mean)
     figures = {
@@ -60,7 +61,7 @@ def summarize(layer: keras.layers.Layer, outputs: Any, look: Look = PLAIN) -> di
         "min": _extremes(low, None)[0],
         "max": _extremes(high, None)[1],
         # What is left of it where every row gives the same is nothing, whatever the channels' own levels.
-        "range": ops.sqrt(ops.mean(ops.square(high - low))),
+        "range": ops.sqrt(ops.mean(ops.square(highest - lowest))),
         "nonfinite": _nonfinite(x, mean),
     }
     beyond = saturated_beyond(layer)
