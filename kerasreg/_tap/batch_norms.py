@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from kerasreg._tap import replicas
+
 
 class Moving(NamedTuple):
     """A batch norm's moving statistics, in float32, as they were before the batch."""
@@ -36,6 +38,9 @@ def drift(layer: keras.layers.Layer, inputs: Any, moving: Moving) -> Any:
     x = ops.cast(ops.stop_gradient(inputs), "float32")
     axes = tuple(i for i in range(len(x.shape)) if i != layer.axis % len(x.shape))
     mean, variance = ops.moments(x, axes)
+    if layer.synchronized:
+        count = ops.size(x) // x.shape[layer.axis]
+        mean, variance = replicas.moments_of_all(mean, variance, count)
     floor = variance + layer.epsilon
     shifted = ops.square(moving.mean - mean) / floor
     scaled = 0.5 * ops.square(ops.log((moving.variance + layer.epsilon) / floor))

@@ -61,7 +61,8 @@ def unlay(row: RowLayout, numbers: np.ndarray) -> dict[str, Any]:
 def pooled(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The figures of several replicas' shares of a batch, as if it had been one.
 
-    Exact but for `drift`, a mean: without synchronisation each replica normalises by statistics of its own.
+    Exact. The `drift` of a batch norm that is not synchronised is a mean: each replica normalises by
+    statistics of its own.
     """
     parts = [part for part in parts if part["count"] > 0] or parts[:1]
     if len(parts) == 1:

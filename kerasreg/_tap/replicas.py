@@ -25,13 +25,51 @@ def spread(packed: Any) -> Any:
 
 
 def summed(tensors: list[Any]) -> list[Any]:
-    """The sums over all replicas, which gradients are meant to be taken as."""
+    """The sums over all replicas, which is what gradients are taken as."""
     context = _context()
     if context is None or not tensors:
         return tensors
     import tensorflow as tf
 
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+def extremes_of_all(low: Any, high: Any) -> tuple[Any, Any]:
+    """The least and the largest value of each channel over all replicas; one without rows has no say."""
+    context = _context()
+    if context is None:
+        return low, high
+    # There is a reduction by sums only.
+    parts = context.all_gather(ops.stack([low, -high])[None], axis=0)
+    least = ops.min(parts, axis=0)
+    return least[0], -least[1]
+
+
+def moments_of_all(mean: Any, variance: Any, count: Any) -> tuple[Any, Any]:
+    """The moments of all replicas' values together, from those of each; a replica may have none.
+
+    Args:
+        mean: Of shape (channels,).
+        variance: Of shape (channels,).
+        count: How many values of each channel they are of.
+    """
+    if _context() is None:
+        return mean, variance
+    count = ops.cast(count, mean.dtype)
+    # No product: 0 times the NaN of an empty share is none the less NaN.
+    total, sums = summed([count, ops.where(count > 0, count * mean, 0.0)])
+    whole = sums / total
+    squares = ops.where(count > 0, count * (variance + ops.square(mean - whole)), 0.0)
+    return whole, summed([squares])[0] / total
+
+
+def in_sync() -> int:
+    """How many replicas share a step; 1 on JAX, where a step is one program over the whole batch."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def rows(packed: Any) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg._tap import histogram, silence
+from kerasreg._tap import histogram, replicas, silence
 from kerasreg._tap.kinds_of_graph import tensorflow_runs_each_operation
 from kerasreg._tap.saturation import saturated_beyond
 
@@ -49,6 +49,7 @@ def summarize(layer: keras.layers.Layer, outputs: Any, look: Look = PLAIN) -> di
     others = tuple(i for i in range(len(x.shape)) if i != axis)
     low, high = _extremes(x, others)
     mean = ops.mean(x)
+    lowest, highest = replicas.extremes_of_all(low, high)
     variance, zeros, nonfinite = _deviation_and_counts(x, mean)
     figures = {
         "count": ops.cast(ops.size(x), "float32"),
@@ -57,7 +58,7 @@ def summarize(layer: keras.layers.Layer, outputs: Any, look: Look = PLAIN) -> di
         "min": _extremes(low, None)[0],
         "max": _extremes(high, None)[1],
         # What is left of it where every row gives the same is nothing, whatever the channels' own levels.
-        "range": ops.sqrt(ops.mean(ops.square(high - low))),
+        "range": ops.sqrt(ops.mean(ops.square(highest - lowest))),
         "zeros": zeros,
         "nonfinite": nonfinite,
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from kerasreg._core.arguments import flag
+from kerasreg._core.processes import is_first_process
 from kerasreg._core.registry import register
 from kerasreg._tap.observer import Observer
 from kerasreg._tap.schedule import schedule
@@ -33,7 +34,8 @@ class ActivationStats(keras.callbacks.Callback):
     first step of a `fit`. Replicas of a `MirroredStrategy` are pooled as if their shares were one batch.
 
     Args:
-        log_dir: A folder for TensorBoard events and `activations.jsonl`; None keeps the figures in memory.
+        log_dir: A folder for TensorBoard events and `activations.jsonl`; None keeps the figures in memory. Of
+            several processes that train one model, the first alone writes and prints.
         every: Observe each step whose number is a multiple of this; or a callable, from a step's number to
             whether it is observed. The first two steps of each `fit` are always observed.
         layers: Patterns of layer paths (`"conv*"`, `"block/*"`), one or a list; None for all layers.
@@ -196,7 +198,7 @@ class ActivationStats(keras.callbacks.Callback):
         return self.findings if self.diagnose else None
 
     def _open_log(self) -> ActivationLog | None:
-        if self.log_dir is None:
+        if self.log_dir is None or not is_first_process(self.model):
             return None
         # Brings tensorboard along, which an import of the package must not.
         from kerasreg.callbacks.activation_log import ActivationLog

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from kerasreg._core.arguments import refusal
+from kerasreg._core.processes import is_first_process
 from kerasreg._tap.inputs import StepInputs
 from kerasreg.diagnostics.activation_rules import FEWEST_STEPS, judge_activations
 from kerasreg.diagnostics.finding import Finding
@@ -71,12 +72,14 @@ class Judge:
         enough = len({row["step"] for row in self._window}) >= FEWEST_STEPS
         found = judge_activations(self._window, self._look.epoch(logs, self._window), self._alarms.standing)
         new = self._alarms.update(found, last, whole=enough)
-        if new:
+        speaks = is_first_process(self._model)
+        if new and speaks:
             print(f"\n{told(new, epoch + 1)}")
         reason = reason_to_stop(new, self._stop_on)
         if reason is not None:
             self._model.stop_training = True
-            print(f"Training stops here: {reason.code} in {reason.layer}, and stop_on={self._stop_on!r}.")
+            if speaks:
+                print(f"Training stops here: {reason.code} in {reason.layer}, and stop_on={self._stop_on!r}.")
         if enough:
             self._look.close(self._window)
             self._window = []

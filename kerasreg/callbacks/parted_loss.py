@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg._core.private import attached_metrics
+from kerasreg._tap import replicas
 
 # What no weight's regularizer gives: penalties on activations, and what layers add to the loss.
 OTHER = "activations and add_loss"
@@ -32,11 +33,13 @@ class DataLoss(keras.metrics.Metric):
         self.count = self.add_variable((), "zeros", name="count")
 
     def update_state(self, loss: Any, penalties: Sequence[Any], batch: Any) -> None:
-        """Add a step: its total loss, all penalties in it, and its number of examples."""
+        """Add a step: the loss it goes down, all penalties in the model, and its number of examples."""
         dtype = self.sums.dtype
         every = sum((ops.cast(ops.sum(penalty), dtype) for penalty in penalties), ops.zeros((), dtype))
         rows = [self._penalty(weights) for weights in self._weights.values()]
-        parts = [ops.cast(loss, dtype) - every, *rows, every - sum(rows)]
+        # Keras gives each replica's step its part of the whole loss; the penalties are whole in each.
+        whole = ops.cast(loss, dtype) * replicas.in_sync()
+        parts = [whole - every, *rows, every - sum(rows)]
         batch = ops.cast(batch, dtype)
         self.sums.assign_add(batch * ops.stack(parts))
         self.count.assign_add(batch)
@@ -47,10 +50,12 @@ class DataLoss(keras.metrics.Metric):
 
     def means(self) -> tuple[float, dict[str, float]] | None:
         """The data loss and each row's penalty; None where no step was counted."""
-        count = float(ops.convert_to_numpy(self.count.value))
+        count = float(ops.convert_to_numpy(ops.convert_to_tensor(self.count)))
         if not count:
             return None
-        data, *rows = (float(total) / count for total in ops.convert_to_numpy(self.sums.value))
+        data, *rows = (
+            float(total) / count for total in ops.convert_to_numpy(ops.convert_to_tensor(self.sums))
+        )
         return data, dict(zip(self.rows, rows, strict=True))
 
     def _penalty(self, weights: Sequence[keras.Variable]) -> Any:

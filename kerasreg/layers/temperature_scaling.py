@@ -65,7 +65,7 @@ class TemperatureScaling(keras.layers.Layer):
     def temperature(self) -> float:
         """T as it is now."""
         # The shortest number that is this one in its own precision.
-        return float(str(np.asarray(ops.convert_to_numpy(self._value.value))[()]))
+        return float(str(np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(self._value)))[()]))
 
     def fit(self, logits: Any, y_true: Any, sample_weight: Any = None) -> TemperatureScaling:
         """Set T to what makes the labels most likely.

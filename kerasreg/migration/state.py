@@ -46,7 +46,7 @@ def transfer(old: keras.layers.Layer, new: keras.layers.Layer, check: Check) -> 
         check(old_weight, new_weight, old)
     # A rate of 0 has no generator, and what makes no noise needs none.
     for mine, theirs in zip(own_seed_generators(old), own_seed_generators(new), strict=False):
-        theirs.state.assign(np.array(keras.ops.convert_to_numpy(mine.state.value)))
+        theirs.state.assign(np.array(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(mine.state))))
     below = sublayers(old), sublayers(new)
     if len(below[0]) != len(below[1]):
         came = Came(f"{type(old).__name__} '{old.name}', whose copy has other layers below it")
@@ -77,6 +77,6 @@ def _transfer_statistics(old: layers.Normalization, new: Any) -> None:
     parts = new.layers if isinstance(new, keras.Sequential) else [new]
     kinds = [part for part in parts if isinstance(part, keras.layers.Normalization)]
     found = normalization_stages(old)
-    count = keras.ops.convert_to_numpy(old.count.value)
+    count = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(old.count))
     (measured,) = (part for part in kinds if part.input_mean is None)
     measured.load_own_variables({"0": found["mean"], "1": found["variance"], "2": np.array(count)})

@@ -261,5 +261,5 @@ def test_replicas_are_one_batch():
     assert len(found["pair"]) == len(found["single"]) == 4
     for pair, single in zip(found["pair"], found["single"], strict=True):
         assert set(pair) == set(single)
-        for name in set(single) - {"layer", "range"}:
+        for name in set(single) - {"layer"}:
             assert pair[name] == pytest.approx(single[name], rel=1e-4, abs=1e-6), name
