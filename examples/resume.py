@@ -219,9 +219,8 @@ def main() -> None:
     if ours["different"] or ours["missing"]:
         raise SystemExit(f"- The killed training is another one: {ours}")
     print(
-        f"- Killed {args.kills} times, {ours['steps_twice']} steps were done twice, and all "
-        f"{ours['variables']} variables (weights, averages, optimizer, random state) end bit for bit as if nothing had "
-        "happened."
+        f"- Killed {args.kills} times; {ours['steps_twice']} steps were done twice; all {ours['variables']} "
+        "variables (weights, averages, optimizer, random state) end bit for bit as if nothing had happened."
     )
     for row in rows[1:]:
         print(

@@ -236,8 +236,8 @@ def assert_ends_like_the_unbroken(folder, killed_after, begun_at):
 
 @fault(KILLED_IN_A_STEP, own_process=True)
 def killed_in_a_step(folder):
-    killed(folder, "step", at=17)
-    assert_ends_like_the_unbroken(folder, killed_after=17, begun_at=15)
+    killed(folder, "step", at=12)
+    assert_ends_like_the_unbroken(folder, killed_after=12, begun_at=10)
 
 
 @fault("the process is killed while it writes a backup, and started again", own_process=True)

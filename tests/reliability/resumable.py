@@ -1,6 +1,6 @@
 """One training with everything random in it, which can be killed anywhere and started again.
 
-python tests/reliability/resumable.py FOLDER --die-in step --at 17 [--signal SIGKILL]
+python tests/reliability/resumable.py FOLDER --die-in step --at 12 [--signal SIGKILL]
 """
 
 import argparse
@@ -15,7 +15,7 @@ import tensorflow as tf
 import kerasreg as kr
 
 # Keras' epoch is a stretch of so many steps; the data's is 36 images long, and ends in the middle of one.
-COUNT, BATCH, STEPS, EPOCHS = 36, 8, 5, 6
+COUNT, BATCH, STEPS, EPOCHS = 36, 8, 5, 4
 # One for all trainings of a process: it is compiled once.
 PIPELINE = kr.augment.Pipeline(
     [kr.augment.RandomTranslation(0.2), kr.augment.RandomBrightness(0.3)],

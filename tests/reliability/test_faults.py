@@ -3,8 +3,15 @@
 import faults
 import pytest
 
+from kerasreg.callbacks import activation_log
+
 # One kill in the middle of a step stands for the others; what files survive, tests of each writer show too.
 SLOW = (faults.IN_A_PROCESS_OF_ITS_OWN | faults.OF_SECONDS) - {faults.KILLED_IN_A_STEP}
+
+
+@pytest.fixture(autouse=True)
+def _few_pictures(monkeypatch):
+    monkeypatch.setattr(activation_log, "FREE_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize("words", [words for words in faults.FAULTS if words not in SLOW])
