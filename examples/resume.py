@@ -115,7 +115,11 @@ def run(args: argparse.Namespace, folder: Path, callback: str, kill_after: int |
     command = [sys.executable, str(Path(__file__).resolve()), "--train", callback, "--output", str(folder)]
     command += ["--epochs", str(args.epochs)]
     begun = done = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    errors = folder.with_suffix(".stderr")
+    with (
+        errors.open("w") as stderr,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
+    ):
         for line in process.stdout:
             if line.startswith("begin"):
                 begun = int(line.split()[1])
@@ -124,7 +128,9 @@ def run(args: argparse.Namespace, folder: Path, callback: str, kill_after: int |
                 process.send_signal(signal.SIGKILL)
                 break
     if process.returncode not in (0, -signal.SIGKILL):
-        raise SystemExit(f"the training in {folder} ended by itself with status {process.returncode}")
+        raise SystemExit(
+            f"the training in {folder} ended by itself, see {errors}:\n{errors.read_text()[-2000:]}"
+        )
     return begun, done
 
 

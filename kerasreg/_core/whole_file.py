@@ -10,7 +10,7 @@ from typing import Any
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], suffix: str | None = None) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A file beside `path` to write to, which takes its place at the end, in one step.
 
     A reader, and whoever comes after a kill or a full disk, finds what stood there before or all of what is
@@ -18,7 +18,6 @@ def replacing(path: str | os.PathLike[str], suffix: str | None = None) -> Iterat
 
     Args:
         path: The file; what it links to, if it is a link.
-        suffix: How the other file's name ends; as that of `path` if None.
 
     Raises:
         OSError: If it cannot be written.
@@ -32,9 +31,7 @@ def replacing(path: str | os.PathLike[str], suffix: str | None = None) -> Iterat
         'all of it'
     """
     target = Path(os.path.realpath(path))
-    beside = target.with_name(
-        f".{target.name}.{os.getpid()}.part{target.suffix if suffix is None else suffix}"
-    )
+    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         yield beside
         with beside.open("rb") as file:
@@ -44,6 +41,12 @@ def replacing(path: str | os.PathLike[str], suffix: str | None = None) -> Iterat
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def remove_begun(path: Path) -> None:
+    """Take away what killed processes had begun to write for a path that nobody else writes to."""
+    for begun in path.parent.glob(f".{path.name}.*.part"):
+        begun.unlink(missing_ok=True)
 
 
 def save_figure(figure: Any, path: Any, **arguments: Any) -> None:

@@ -15,7 +15,7 @@ import keras
 from kerasreg._core.arguments import Came, flag, integer, refusal
 from kerasreg._core.private import begin_at_epoch
 from kerasreg._core.registry import register
-from kerasreg._core.whole_file import replacing
+from kerasreg._core.whole_file import remove_begun, replacing
 from kerasreg.callbacks.training_state import Place, file_of, read_place, restore_random_state
 
 _WEIGHTS, _METADATA, _PREVIOUS = "latest.weights.h5", "training_metadata.json", ".bkp"
@@ -125,6 +125,9 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         if not self.model.built:
             remedy = "call it on a batch, or give its layers an Input, before fit"
             raise refusal("BackupAndRestore", "model", "built", Came("one without weights"), remedy)
+        for file in (self._weights, self._metadata):
+            for one in (file, _previous(file)):
+                remove_begun(one)
         place, weights = self._latest()
         if place is None:
             return
@@ -192,8 +195,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
                 f"BackupAndRestore found {self._weights} damaged ({error}) and goes on from the one before.",
                 stacklevel=3,
             )
-            # Under the name that weights have to have.
-            with replacing(self._weights, ".weights.h5") as beside:
+            with replacing(self._weights) as beside:
                 shutil.copyfile(previous, beside)
             return read_place(self._weights, _previous(self._metadata)), self._weights
 
@@ -216,7 +218,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
             if file.exists():
                 with replacing(_previous(file)) as beside:
                     shutil.copyfile(file, beside)
-        with replacing(self._weights, ".weights.h5") as beside:
+        with replacing(self._weights) as beside:
             beside.write_bytes(file_of(self.model, place))
         # For Keras' own callback and for people: what counts is in the file above.
         with replacing(self._metadata) as beside:

@@ -243,8 +243,11 @@ def killed_in_a_step(folder):
 @fault("the process is killed while it writes a backup, and started again", own_process=True)
 def killed_in_a_backup(folder):
     killed(folder, "backup", at=3)
+    begun = list((folder / "backup").glob(".*"))
+    assert begun, "it was not killed while it wrote"
     # Killed at the end of the third epoch: what counts is the backup of the second.
     assert_ends_like_the_unbroken(folder, killed_after=14, begun_at=10)
+    assert not any(path.exists() for path in begun), "half a backup was left for ever"
 
 
 @fault("the process is told to end (SIGTERM) in the middle of an epoch, and started again", own_process=True)
