@@ -104,6 +104,12 @@ SAMPLES = {
     "constraints.MaxNorm": {"max_value": 0.5, "axis": [0]},
     "constraints.UnitNorm": {"axis": 0},
     "metrics.ExpectedCalibrationError": {"bins": 4, "name": "ece", "dtype": "float32"},
+    "callbacks.BackupAndRestore": {
+        "backup_dir": "backup",
+        "save_freq": 3,
+        "double_checkpoint": True,
+        "delete_checkpoint": False,
+    },
     "callbacks.ActivationStats": {
         "log_dir": "logs",
         "every": 3,

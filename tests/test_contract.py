@@ -153,6 +153,12 @@ REFUSED = [
     *[("callbacks.ActivationStats", {"layers": v}, "layers", repr(v)) for v in ([], 3)],
     ("callbacks.ActivationStats", {"diagnose": "no"}, "diagnose", "'no'"),
     ("callbacks.ActivationStats", {"stop_on": "fatal"}, "stop_on", "'fatal'"),
+    *[("callbacks.BackupAndRestore", {"backup_dir": v}, "backup_dir", repr(v)) for v in ("", 3, "gs://a/b")],
+    *[("callbacks.BackupAndRestore", {"save_freq": v}, "save_freq", repr(v)) for v in (0, 2.5, "step")],
+    *[
+        ("callbacks.BackupAndRestore", {name: 1}, name, "1")
+        for name in ("double_checkpoint", "delete_checkpoint")
+    ],
     ("callbacks.ActivationStats", {"gradients": 1}, "gradients", "1"),
     ("callbacks.ActivationStats", {"histograms": None}, "histograms", "None"),
     ("callbacks.ActivationStats", {"per_channel": "yes"}, "per_channel", "'yes'"),

@@ -46,6 +46,34 @@ def test_the_first_pages_code_runs():
     assert names["prediction"].std.shape == (360, 10)
 
 
+def test_the_recipe_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
+    training, reading = re.findall(r"```python\n(.*?)```", (DOCS / "resuming.md").read_text(), re.S)
+    monkeypatch.chdir(tmp_path)
+    fit, epochs = keras.Model.fit, []
+
+    class Plug(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            epochs.append(epoch)
+
+        def on_train_batch_end(self, batch, logs=None):
+            if (epochs[-1], batch, len(epochs)) == (2, 4, 3):
+                raise RuntimeError("pulled the plug")
+
+    def plugged(model, *args, callbacks, **kwargs):
+        return fit(model, *args, callbacks=[*callbacks, Plug()], **kwargs)
+
+    monkeypatch.setattr(keras.Model, "fit", plugged)
+    with pytest.raises(RuntimeError, match="plug"):
+        exec(training, {})
+    names = {}
+    exec(training, names)
+    assert epochs == [0, 1, 2, 2, 3, 4, 5]
+    assert int(names["model"].optimizer.iterations) == 60
+    assert names["backup"].epoch == 6
+    exec(reading, names)
+    assert list(names["steps"]) == [0, 1, 10, 20, 21, 30, 40, 50]
+
+
 @pytest.mark.parametrize("page", ["coming_from.md", "api/index.md"])
 def test_every_name_of_ours_in_a_table_exists(page):
     names = COLUMN.findall((DOCS / page).read_text())

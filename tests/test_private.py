@@ -329,3 +329,38 @@ def test_attached_metrics_are_among_the_models_own_until_taken_away():
     assert float(metric.result()) == 0.0
     private.attached_metrics(model).remove(metric)
     assert metric not in model.metrics
+
+
+def test_begin_at_epoch_is_where_fit_begins():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    assert private.begin_at_epoch(model, 3) is None
+    x = np.ones((1, 1), "float32")
+    assert model.fit(x, x, epochs=5, verbose=0).epoch == [3, 4]
+    assert private.begin_at_epoch(model, None) == 3
+
+
+def test_global_seed_generator_is_the_one_that_keras_draws_from():
+    keras.utils.set_random_seed(0)
+    keras.backend.clear_session()
+    assert private.global_seed_generator(make=False) is None
+    made = private.global_seed_generator(make=True)
+    before = array(made.state)
+    keras.random.uniform((2,))
+    assert private.global_seed_generator(make=False) is made
+    assert (array(made.state) != before).any()
+
+
+def test_weights_in_memory_are_a_file_of_weights(tmp_path):
+    model, other = (
+        keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(2, name="d"), keras.layers.BatchNormalization()]
+        )
+        for _ in range(2)
+    )
+    model.compile("adam", "mse")
+    path = tmp_path / "a.weights.h5"
+    path.write_bytes(private.weights_in_memory(model).getvalue())
+    other.load_weights(path)
+    for one, two in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(array(one.value), array(two.value))

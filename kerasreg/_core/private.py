@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -207,3 +208,45 @@ def attached_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
     The public way, an attribute, is refused once the model is built, and would be saved with it.
     """
     return model._metrics
+
+
+def begin_at_epoch(model: keras.Model, epoch: int | None) -> int | None:
+    """Have the `fit` that runs begin with an epoch (`_initial_epoch`); what stood there before.
+
+    Keras' `BackupAndRestore` sets it and nobody takes it back, so that the next `fit` begins there too.
+    """
+    before = model._initial_epoch
+    model._initial_epoch = epoch
+    return before
+
+
+def global_seed_generator(make: bool) -> keras.random.SeedGenerator | None:
+    """The generator of draws from `keras.random` that are given no seed; None if there is none so far.
+
+    The public functions draw from it and none hands it out. With `make` it is made where it is missing,
+    which takes a number from Python's `random`.
+    """
+    from keras.src.backend.common import global_state
+    from keras.src.random import seed_generator
+
+    if make:
+        return seed_generator.global_seed_generator()
+    return global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+
+
+def weights_in_memory(model: keras.Model) -> io.BytesIO:
+    """What `Model.save_weights` writes into a file, in memory (`saving_lib._save_state`, `H5IOStore`).
+
+    The public method takes a path only, and HDF5 takes the process down where the disk is full.
+    """
+    from keras.src.saving import saving_lib
+
+    file = io.BytesIO()
+    store = saving_lib.H5IOStore(file, mode="w")
+    try:
+        saving_lib._save_state(
+            model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set()
+        )
+    finally:
+        store.close()
+    return file

@@ -36,7 +36,9 @@ class Tap:
     """Observes single training steps of a model in one `fit`, for everyone who joined.
 
     `arm` puts the observed twin in the place of `model.train_function`; the twin puts the plain function
-    back before it runs, so whatever fails afterwards, the model is as it was. The twin is compiled once and
+    back before it runs, so whatever fails afterwards, the model is as it was. (If another callback fails
+    between the two, the next `fit` finds the twin, which hands over to the plain function without running:
+    Keras tells nobody that a `fit` failed.) The twin is compiled once and
     computes what the plain step computes, with one packed tensor more. Taps hang on the plain function:
     nothing is written to the model, and a `fit` that follows finds the twin compiled.
     """
@@ -108,8 +110,14 @@ class Tap:
             self._plain, self._twin, self._compiled_for = plain, self._compile_twin(), asked_for
         twin = self._twin
 
+        # Keras gives each `fit` a history of its own.
+        history = getattr(model, "history", None)
+
         def once(*args: Any) -> Any:
             model.train_function = plain
+            if getattr(model, "history", None) is not history:
+                # Another callback ended that `fit` before the step, and nobody of this one asked for it.
+                return plain(*args)
             return self._strip(twin(*args))
 
         setattr(once, _ATTRIBUTE, self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kerasreg._core.arguments import refusal
+from kerasreg._core.whole_file import save_figure
 
 
 def panel_on(owner: str, ax: Any, size: tuple[float, float], lower: bool = False) -> tuple[Any, Any, Any]:
@@ -32,5 +33,5 @@ def panel_on(owner: str, ax: Any, size: tuple[float, float], lower: bool = False
 def saved(figure: Any, path: Any) -> Any:
     """The figure, after it was saved where a path is given."""
     if path is not None:
-        figure.savefig(path, dpi=120)
+        save_figure(figure, path, dpi=120)
     return figure

@@ -336,6 +336,8 @@ def test_any_number_of_channels(channels):
         (lambda: augment.indices(3, epochs=-1), ["`epochs` of indices", "-1"]),
         (lambda: augment.indices(3, shuffle="yes"), ["`shuffle` of indices", "'yes'"]),
         (lambda: augment.indices(3, seed=0.5), ["`seed` of indices", "0.5"]),
+        (lambda: augment.indices(3, start=-1), ["`start` of indices", "-1"]),
+        (lambda: augment.indices(3, epochs=2, start=7), ["`start` of indices", "6 elements", "7"]),
         (lambda: gentle(fill_value="black"), ["`fill_value` of Pipeline", "'black'"]),
         (lambda: gentle(dtype="int64"), ["`dtype` of Pipeline", "'int64'"]),
         (lambda: gentle(dtype="uint8", value_range=(0, 1)), ["`dtype` of Pipeline", "(0, 1)"]),

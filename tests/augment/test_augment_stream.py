@@ -191,6 +191,9 @@ def test_shuffled_numbers_are_other_permutations_in_every_epoch():
     numbers = np.array([x["index"].numpy() for x in augment.indices(20, 3, shuffle=True)]).reshape(3, 20)
     assert all(sorted(row) == list(range(20)) for row in numbers)
     assert len({tuple(row) for row in numbers}) == 3
+    from_there = [int(x["index"]) for x in augment.indices(20, 3, shuffle=True, start=27)]
+    assert from_there == numbers.ravel()[27:].tolist()
+    assert not list(augment.indices(20, 3, start=60))
     other = [int(x["index"]) for x in augment.indices(20, 1, shuffle=True, seed=1)]
     assert other != numbers[0].tolist()
     assert int(augment.indices(20).cardinality()) > 10**15

@@ -11,6 +11,7 @@ import pytest
 from models import arrays
 
 import kerasreg as kr
+from kerasreg._tap.train_step import Tap
 
 L = keras.layers
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -133,6 +134,15 @@ def test_what_fails_in_a_fit_leaves_nothing_behind():
     with pytest.raises(RuntimeError, match="plug"):
         model.fit(x, y, batch_size=4, verbose=0, callbacks=[everything(), Fail()])
     assert set(vars(model)) == before
+    # What Keras calls next runs the plain step, not one that nobody in that `fit` asked to see.
+    inside = [cell.cell_contents for cell in model.train_function.__closure__]
+    (tap,) = [found for found in inside if isinstance(found, Tap)]
+    seen = tap.latest
+    model.fit(x, y, batch_size=4, verbose=0)
+    assert model.train_function is plain
+    assert tap.latest is seen
+    with pytest.raises(RuntimeError, match="plug"):
+        model.fit(x, y, batch_size=4, verbose=0, callbacks=[everything(), Fail()])
     assert not {"apply", "stateless_apply"} & set(vars(model.optimizer))
     again = everything()
     model.fit(x, y, batch_size=4, verbose=0, callbacks=[again])
