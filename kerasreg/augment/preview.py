@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kerasreg._core import arguments
 from kerasreg._core.arguments import Came
+from kerasreg._core.pictures import need_matplotlib
 from kerasreg.augment import elements
 from kerasreg.augment.targets.formats import to_corners
 from kerasreg.augment.units import Units
@@ -101,6 +102,7 @@ def draw_figure(
         box_format: The format of bounding boxes, if there are any.
         class_names: A name for each class, or None.
     """
+    need_matplotlib("Pipeline.preview")
     from matplotlib.figure import Figure
 
     names = _check_names(class_names)

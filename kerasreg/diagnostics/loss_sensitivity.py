@@ -17,6 +17,7 @@ from kerasreg._core.arguments import Came, integer, number, refusal
 from kerasreg._core.kernels import kernels_of
 from kerasreg._core.one_batch import check_fits, one_batch
 from kerasreg._core.paths import layer_paths
+from kerasreg._core.pictures import need_matplotlib
 from kerasreg._core.pure_call import compile_pure
 
 
@@ -161,6 +162,7 @@ def plot_loss_sensitivity(
     Raises:
         ImportError: If matplotlib is not installed.
     """
+    need_matplotlib("plot_loss_sensitivity")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.4, 3.6), layout="constrained")
