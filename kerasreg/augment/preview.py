@@ -11,6 +11,7 @@ import tensorflow as tf
 from kerasreg._core import arguments
 from kerasreg._core.arguments import Came
 from kerasreg._core.batches import as_array
+from kerasreg._core.pictures import need_matplotlib
 from kerasreg.augment import elements
 from kerasreg.augment.targets.formats import to_corners
 from kerasreg.augment.units import Units
@@ -103,6 +104,7 @@ def draw_figure(
         box_format: The format of bounding boxes, if there are any.
         names: A name for each class, or None.
     """
+    need_matplotlib("Pipeline.preview")
     from matplotlib.figure import Figure
 
     columns = [("as it is", originals, before)]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasreg._core.pictures import need_matplotlib
 from kerasreg._core.whole_file import save_figure
 from kerasreg.callbacks.step_grid import StepGrid
 from kerasreg.diagnostics.finding import Finding
@@ -63,6 +64,7 @@ def draw(grid: StepGrid, ill: Collection[str] = (), layers: Sequence[str] | None
     Returns:
         A matplotlib figure, of no window and no global state.
     """
+    need_matplotlib("ActivationStats.plot")
     from matplotlib.figure import Figure
 
     layers = grid.layers() if layers is None else list(layers)

@@ -127,6 +127,8 @@ class ActivationStats(keras.callbacks.Callback):
         Shares of zeros, dead channels and saturated outputs are in percent; `update` is the norm of the last
         step over that of the weights.
         """
+        if not self.history:
+            return "nothing observed yet: hand the callback to fit"
         latest = {row["layer"]: row for row in self.history}
         return as_text(table(latest.values(), self._found()), self.diagnose)
 

@@ -126,7 +126,7 @@ def _source() -> tuple[np.ndarray, np.ndarray]:
     except ImportError as error:
         raise ImportError(
             'The dataset "digits" is built from the copy that scikit-learn ships, and scikit-learn could not '
-            f"be imported ({error}); install it with `pip install kerasreg[examples]`."
+            f"be imported ({error}); install it with `pip install scikit-learn`."
         ) from error
     bunch = load_digits()
     return bunch.images, bunch.target

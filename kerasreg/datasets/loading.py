@@ -6,6 +6,7 @@ import difflib
 import os
 from typing import Any
 
+import requests
 import tensorflow_datasets as tfds
 
 from kerasreg._core import arguments
@@ -47,6 +48,7 @@ def load(
     Raises:
         ValueError: the dataset or the split is not known, or the IDX files are incomplete or damaged.
         ImportError: `"digits"` has to be prepared and scikit-learn is missing.
+        ConnectionError: the dataset is not on this machine, and the network does not give it.
 
     Source: https://www.tensorflow.org/datasets
 
@@ -64,6 +66,12 @@ def load(
         return tfds.load(name, split=split, data_dir=data_dir, as_supervised=as_supervised, **tfds_arguments)
     except tfds.core.DatasetNotFoundError:
         raise _unknown("load", name) from None
+    except requests.exceptions.RequestException as error:
+        files = " or give the folder with its four IDX files as `data_dir`" if name == "fashion_mnist" else ""
+        raise ConnectionError(
+            f"The dataset {name!r} is not on this machine (data_dir={data_dir!r}) and could not be fetched "
+            f'({type(error).__name__}); fetch it once where there is a network{files}; "digits" needs none.'
+        ) from error
 
 
 def builder(owner: str, name: str, data_dir: str | os.PathLike | None) -> tfds.core.DatasetBuilder:

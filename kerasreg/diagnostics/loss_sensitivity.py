@@ -17,6 +17,7 @@ from kerasreg._core.arguments import Came, flag, integer, number, refusal
 from kerasreg._core.kernels import kernels_of
 from kerasreg._core.one_batch import check_fits, one_batch
 from kerasreg._core.paths import layer_paths
+from kerasreg._core.pictures import need_matplotlib
 from kerasreg._core.pure_call import compile_pure
 from kerasreg._core.targets import check_targets
 from kerasreg._core.whole_file import save_figure
@@ -171,6 +172,7 @@ def plot_loss_sensitivity(
     if not isinstance(curves, Mapping) or not curves or not all(map(_is_curve, curves.values())):
         allowed = "a dict from names to what loss_sensitivity gave"
         raise refusal("plot_loss_sensitivity", "curves", allowed, curves)
+    need_matplotlib("plot_loss_sensitivity")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.4, 3.6), layout="constrained")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from kerasreg._core.pictures import need_matplotlib
 from kerasreg._core.whole_file import save_figure
 from kerasreg.diagnostics.figures import KernelFigures
 from kerasreg.diagnostics.finding import Finding
@@ -18,6 +19,7 @@ DECADES = 20.0
 
 def draw(rows: Sequence[KernelFigures], findings: Sequence[Finding], path: str | None) -> Any:
     """Draw the figures of a check's kernels; the matplotlib figure."""
+    need_matplotlib("Report.plot")
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kerasreg._core.arguments import refusal
+from kerasreg._core.pictures import need_matplotlib
 from kerasreg._core.whole_file import save_figure
 
 
@@ -18,6 +19,7 @@ def panel_on(owner: str, ax: Any, size: tuple[float, float], lower: bool = False
         lower: Whether a new figure has a second panel under the first, with the same axis.
     """
     if ax is None:
+        need_matplotlib(owner)
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=size, layout="constrained")

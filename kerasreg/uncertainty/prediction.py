@@ -47,6 +47,20 @@ class Prediction:
     votes: Any = None
     _mean_entropy: Any = field(default=None, repr=False)
 
+    def __str__(self) -> str:
+        """One line for each output: how much, by how many passes, how sure; `repr` shows the figures.
+
+        Example:
+            >>> print(Prediction(np.zeros((2, 3)), np.ones((2, 3)), np.array([50, 50])))
+            mean (2, 3), 50 passes a row, method whole, std 1 to 1
+        """
+        used = sorted({int(end(self.samples_used)) for end in (np.min, np.max) if len(self)})
+        passes = f"{' to '.join(map(str, used))} passes a row, method {self.method}"
+        return "\n".join(
+            f"mean {mean.shape}, {passes}" + (f", std {std.min():.3g} to {std.max():.3g}" if std.size else "")
+            for mean, std in zip(keras.tree.flatten(self.mean), keras.tree.flatten(self.std), strict=True)
+        )
+
     @property
     def std(self) -> Any:
         """The standard deviation over the passes."""

@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 import pytest
+import requests
 import tensorflow_datasets as tfds
 
 import kerasreg as kr
@@ -88,3 +89,17 @@ def test_a_tfds_that_failed_to_import_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", types.ModuleType("tensorflow_datasets"))
     with pytest.raises(ImportError, match=r"failed to import.*tensorflow-metadata<1\.18"):
         importlib.reload(kr.datasets)
+
+
+def test_without_a_network_it_says_what_to_do(tmp_path, monkeypatch):
+    def unreachable(*args, **kwargs):
+        raise requests.exceptions.ConnectionError("name or service not known")
+
+    monkeypatch.setattr(tfds, "load", unreachable)
+    with pytest.raises(
+        ConnectionError, match=r"'mnist'.* could not be fetched \(ConnectionError\)"
+    ) as caught:
+        kr.datasets.load("mnist", "train", data_dir=tmp_path)
+    assert "IDX" not in str(caught.value)
+    with pytest.raises(ConnectionError, match="give the folder with its four IDX files as `data_dir`"):
+        kr.datasets.load("fashion_mnist", "train")
