@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasreg._core.pictures import save_figure
 from kerasreg.callbacks.step_grid import StepGrid
 from kerasreg.diagnostics.finding import Finding
 
@@ -112,7 +113,7 @@ def plot(
         grid.add(row["step"], [row])
     figure = draw(grid, ill_layers(findings), list(layers))
     if path is not None:
-        figure.savefig(path)
+        save_figure("ActivationStats.plot", figure, path)
     return figure
 
 
