@@ -68,7 +68,7 @@ def cases(*groups: str) -> list[Case]:
 
 
 def public_entries() -> set[str]:
-    """Every public class and function, by its name without `kerasreg.`; one of two names by the shorter one."""
+    """Every public class and function by its name without `kerasreg.`, once where it has two."""
     verbs = {name for name in kr.__all__ if not inspect.ismodule(getattr(kr, name))}
     found = set(verbs)
     for namespace in NAMESPACES:
