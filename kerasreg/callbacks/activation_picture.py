@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from kerasreg._core.pictures import save_figure
 from kerasreg.callbacks.step_grid import StepGrid
 from kerasreg.diagnostics.finding import Finding
 
@@ -113,7 +112,7 @@ def plot(
         grid.add(row["step"], [row])
     figure = draw(grid, ill_layers(findings), list(layers))
     if path is not None:
-        save_figure("ActivationStats.plot", figure, path)
+        figure.savefig(path)
     return figure
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from kerasreg._core.arguments import flag, refusal
+from kerasreg._core.arguments import flag
 from kerasreg._core.registry import register
 from kerasreg._tap.observer import Observer
 from kerasreg._tap.schedule import schedule
@@ -16,6 +16,7 @@ from kerasreg._tap.selection import patterns, select
 from kerasreg._tap.statistics import Look
 from kerasreg.callbacks.activation_table import as_text, table
 from kerasreg.callbacks.judging import Judge, stops_on
+from kerasreg.callbacks.log_folder import checked_folder
 from kerasreg.diagnostics.finding import Finding
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class ActivationStats(keras.callbacks.Callback):
         stop_on: str | None = None,
     ):
         super().__init__()
-        self.log_dir = _folder(log_dir)
+        self.log_dir = checked_folder(log_dir)
         self.every = schedule(every)
         self.layers = patterns(layers)
         self.gradients = flag("ActivationStats", "gradients", gradients)
@@ -202,12 +203,3 @@ class ActivationStats(keras.callbacks.Callback):
         from kerasreg.callbacks.activation_log import ActivationLog
 
         return ActivationLog(self.log_dir)
-
-
-def _folder(log_dir: Any) -> str | None:
-    if log_dir is None:
-        return None
-    path = os.fspath(log_dir) if isinstance(log_dir, (str, os.PathLike)) else None
-    if not isinstance(path, str) or "\0" in path:
-        raise refusal("ActivationStats", "log_dir", "a path of a folder or None", log_dir)
-    return path

@@ -17,7 +17,6 @@ from kerasreg._core.arguments import Came, flag, integer, number, refusal
 from kerasreg._core.kernels import kernels_of
 from kerasreg._core.one_batch import check_fits, one_batch
 from kerasreg._core.paths import layer_paths
-from kerasreg._core.pictures import save_figure
 from kerasreg._core.pure_call import compile_pure
 from kerasreg._core.targets import check_targets
 
@@ -187,7 +186,7 @@ def plot_loss_sensitivity(
     panel.grid(alpha=0.25)
     panel.legend(frameon=False)
     if path is not None:
-        save_figure("plot_loss_sensitivity", figure, path, dpi=110)
+        figure.savefig(path, dpi=110)
     return figure
 
 

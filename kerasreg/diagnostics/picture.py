@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from kerasreg._core.pictures import save_figure
 from kerasreg.diagnostics.figures import KernelFigures
 from kerasreg.diagnostics.finding import Finding
 
@@ -49,7 +48,7 @@ def draw(rows: Sequence[KernelFigures], findings: Sequence[Finding], path: str |
     panels[-1].set_xticks(places[::every], names[::every], rotation=90, fontsize=7)
     panels[-1].set_xlim(-0.7, len(rows) - 0.3)
     if path is not None:
-        save_figure("Report.plot", figure, path, dpi=110)
+        figure.savefig(path, dpi=110)
     return figure
 
 

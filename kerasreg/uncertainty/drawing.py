@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from kerasreg._core.arguments import refusal
-from kerasreg._core.pictures import save_figure
 
 
 def panel_on(owner: str, ax: Any, size: tuple[float, float], lower: bool = False) -> tuple[Any, Any, Any]:
@@ -30,8 +29,8 @@ def panel_on(owner: str, ax: Any, size: tuple[float, float], lower: bool = False
     return ax.get_figure(), ax, None
 
 
-def saved(owner: str, figure: Any, path: Any) -> Any:
+def saved(figure: Any, path: Any) -> Any:
     """The figure, after it was saved where a path is given."""
     if path is not None:
-        save_figure(owner, figure, path, dpi=120)
+        figure.savefig(path, dpi=120)
     return figure

@@ -184,7 +184,7 @@ def reliability_diagram(
     (diagram if shares is None else shares).set_xlabel(
         "confidence" if label is None else f"probability of class {label}"
     )
-    return saved("reliability_diagram", figure, path)
+    return saved(figure, path)
 
 
 def _curve(

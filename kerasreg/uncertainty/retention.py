@@ -132,4 +132,4 @@ def plot_retention_curve(
     panel.grid(alpha=0.25)
     # Above: inside, every corner is somebody's curve.
     panel.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-    return saved(owner, figure, path)
+    return saved(figure, path)

@@ -110,14 +110,6 @@ def _log_folders() -> Iterator[Case]:
             refused(f"`{argument}`"),
             _state,
         )
-    yield Case("callbacks.ActivationStats", "a picture where none can be", _unsaved, refused("`path`"))
-
-
-def _unsaved() -> Any:
-    from kerasreg.callbacks.activation_picture import plot
-
-    rows = [{"step": 0, "layer": "a", "rms": 1.0}]
-    return plot({}, rows, [], folder() / "none" / "x.png")
 
 
 def _trainings() -> Iterator[Case]:
