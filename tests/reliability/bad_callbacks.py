@@ -9,7 +9,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def cases() -> Iterator[Case]:
     yield from _log_folders()
     yield from _trainings()
     yield from _pages()
+    yield from _backups()
 
 
 def model() -> keras.Model:
@@ -243,3 +244,26 @@ def _escaped(page: str) -> None:
     assert not any(line.startswith("# big") for line in page.splitlines()), "a heading"
     names = [line for line in page.splitlines() if "alert" in line]
     assert len(names) == 3, names
+
+
+def _backups() -> Iterator[Case]:
+    backup = getattr(kr.callbacks, "BackupAndRestore", None)
+    if backup is None:
+        return
+    case = partial(Case, "callbacks.BackupAndRestore", state=_state)
+    for arguments in (
+        {"backup_dir": 3},
+        {"backup_dir": ""},
+        {"backup_dir": "gs://far/away"},
+        {"save_freq": 0},
+        {"save_freq": "x"},
+        {"double_checkpoint": 1},
+        {"delete_checkpoint": "no"},
+    ):
+        (argument,) = arguments
+        given = {"backup_dir": folder() / "backup", **arguments}
+        yield case(f"{arguments}", lambda given=given: backup(**given), refused(f"`{argument}`"))
+    damaged = folder() / "damaged"
+    damaged.mkdir()
+    (damaged / "latest.weights.h5").write_bytes(b"no weights")
+    yield case("a damaged backup", lambda: fit(shared(), backup(damaged)), refused("`backup_dir`", "damaged"))
