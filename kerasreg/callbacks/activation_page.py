@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kerasreg.callbacks.activation_table import as_markdown, code, table
+from kerasreg.callbacks.activation_table import as_markdown, code, printable, table
 from kerasreg.diagnostics.finding import Finding
 
 _SEVERITIES = ("error", "warning", "note")
@@ -35,7 +35,10 @@ def activation_page(
         parts.append("\n".join(map(_item, ordered)) or "Nothing wrong was found.")
     parts += [f"## Layers at step {step}", as_markdown(table(latest, findings), findings is not None)]
     if skipped:
-        parts += ["## Not seen", "\n".join(f"- {code(path)}: {reason}" for path, reason in skipped.items())]
+        parts += [
+            "## Not seen",
+            "\n".join(f"- {code(path)}: {_escaped(reason)}" for path, reason in skipped.items()),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -53,6 +56,7 @@ def _item(finding: Finding) -> str:
 
 def _escaped(words: str) -> str:
     """Words as they stand: a name such as `__init__` or `2 * 3` makes nothing bold."""
-    for mark in "\\`*_<>|":
+    words = printable(words)
+    for mark in "\\`*_<>|[]":
         words = words.replace(mark, f"\\{mark}" if mark not in "<>" else {"<": "&lt;", ">": "&gt;"}[mark])
     return words

@@ -17,6 +17,7 @@ from kerasreg._tap.selection import patterns, select
 from kerasreg._tap.statistics import Look
 from kerasreg.callbacks.activation_table import as_text, table
 from kerasreg.callbacks.judging import Judge, stops_on
+from kerasreg.callbacks.log_folder import checked_folder
 from kerasreg.diagnostics.finding import Finding
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class ActivationStats(keras.callbacks.Callback):
         stop_on: str | None = None,
     ):
         super().__init__()
-        self.log_dir = None if log_dir is None else os.fspath(log_dir)
+        self.log_dir = checked_folder(log_dir)
         self.every = schedule(every)
         self.layers = patterns(layers)
         self.gradients = flag("ActivationStats", "gradients", gradients)

@@ -66,6 +66,7 @@ def table(latest: Iterable[Mapping[str, Any]], findings: Sequence[Finding] | Non
 
 def as_text(lines: Sequence[Sequence[str]], judged: bool) -> str:
     """The table for a terminal, names to the left and numbers to the right."""
+    lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     words = {0, len(widths) - 1} if judged else {0}
     return "\n".join(
@@ -89,4 +90,9 @@ def as_markdown(lines: Sequence[Sequence[str]], judged: bool) -> str:
 
 def code(name: str) -> str:
     """A name as code in Markdown, in a table too."""
-    return "`" + name.replace("`", "'").replace("|", "¦") + "`"
+    return "`" + printable(name).replace("`", "'").replace("|", "¦") + "`"
+
+
+def printable(words: str) -> str:
+    """Words on one line, and without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "�" for c in words)

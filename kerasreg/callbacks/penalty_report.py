@@ -25,6 +25,9 @@ class PenaltyReport(keras.callbacks.Callback):
     wherever in the list of callbacks it stands. All figures are means over the same steps as `loss`, taken
     inside the compiled step. The steps are compiled anew at the beginning and after the end of a `fit`.
 
+    An error that ends a `fit` leaves `data_loss` in the logs of the fits after it, and nothing else; a `fit`
+    with a `PenaltyReport` that comes to its end takes it out again.
+
     A layer's penalty is that of its own weights; penalties on activations and what layers add to the loss by
     `add_loss` are the row `activations and add_loss`. A model whose own `train_step` does not call
     `compute_loss` cannot be seen: its `data_loss` is NaN, with a warning.

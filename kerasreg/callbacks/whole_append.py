@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
+
+# Of every line that is ours.
+_BEGINNING = b'{"step": '
 
 
 def append(path: Path, data: bytes) -> None:
@@ -31,7 +35,13 @@ def mend_lines(path: Path) -> int:
 
     A last line without its end is what a machine that went down leaves: it is finished if it is a whole
     record and cut off if not.
+
+    Raises:
+        FileExistsError: If something else stands there: a file whose end is no line of ours and would be cut
+            off, or a link, behind which there may be anything.
     """
+    if path.is_symlink():
+        raise FileExistsError(errno.EEXIST, f"{path.name} is a link there")
     with path.open("a+b") as file:
         size = start = file.tell()
         tail = b""
@@ -45,5 +55,8 @@ def mend_lines(path: Path) -> int:
                 json.loads(torn)
                 file.write(b"\n")
             except ValueError:
+                if not _BEGINNING.startswith(torn[: len(_BEGINNING)]):
+                    words = f"{path.name} is there and ends in what is no line of a log"
+                    raise FileExistsError(errno.EEXIST, words) from None
                 file.truncate(size - len(torn))
         return file.seek(0, 2)

@@ -19,6 +19,8 @@ CLASS_NAMES = (
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 _IMAGE_SIZE = (28, 28)
+# As many as the whole dataset has.
+_MOST = 70_000
 _PREFIXES = {"train": "train", "test": "t10k"}
 _OWNER = "kerasreg.datasets.load"
 
@@ -155,6 +157,9 @@ def _check_sizes(images: Path, labels: Path) -> int:
     (label_count,) = idx.shape(labels, rank=1)
     if tuple(size) != _IMAGE_SIZE:
         raise _refusal("images of 28 x 28 pixels", f"{size[0]} x {size[1]} in {str(images)!r}")
+    if count > _MOST:
+        # A packed file of some megabytes may hold what no memory does, and keep every word of its header.
+        raise _refusal(f"at most {_MOST} images in a file", f"{count} in {str(images)!r}")
     if count != label_count:
         raise _refusal(
             "as many labels as images",

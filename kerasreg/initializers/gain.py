@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kerasreg._core.arguments import refusal
+from kerasreg._core.registry import from_file
 
 # z in [-12, 12] leaves out less than 1e-31 of the Gaussian's mass. The midpoint rule at this step is exact to
 # float32 for smooth activations, and for kinks and jumps at multiples of it, which lie between two nodes.
@@ -22,7 +23,7 @@ def resolve_activation(owner: str, activation: str | Callable[[Any], Any]) -> Ca
     try:
         # A layer's configuration, such as that of LeakyReLU, is not among what activations.get reads.
         is_config = isinstance(activation, dict)
-        found = (keras.saving.deserialize_keras_object if is_config else keras.activations.get)(activation)
+        found = (from_file if is_config else keras.activations.get)(activation)
     except (ValueError, TypeError):
         found = None
     if not callable(found):

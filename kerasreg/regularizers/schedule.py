@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from kerasreg._core.arguments import Came, integer, number, refusal
-from kerasreg._core.registry import register
+from kerasreg._core.registry import from_file, register
 from kerasreg._core.training_context import Follower, install
 
 REMEDY = "register it with @keras.saving.register_keras_serializable()"
@@ -96,7 +96,11 @@ class Schedule(Follower):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Schedule:
         """The schedule that `get_config` described."""
-        return cls(keras.saving.deserialize_keras_object(config["function"]))
+        function = from_file(config["function"])
+        if function is None:
+            allowed = "a schedule of Keras', an operation or a registered function in a file"
+            raise refusal("Schedule", "function", allowed, config["function"], REMEDY)
+        return cls(function)
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__name__", type(self.function).__name__)

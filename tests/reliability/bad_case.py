@@ -31,7 +31,8 @@ class Refused:
 
     Attributes:
         words: What the sentence has to name: the argument, and of what came as much as helps.
-        by: Who says it: `"kerasreg"`; or `"Keras"` in what it checks before our code is reached.
+        by: Who says it: `"kerasreg"`; or `"Keras"`, `"TFDS"` or `"matplotlib"` in what
+            they check for us.
     """
 
     words: tuple[str, ...]

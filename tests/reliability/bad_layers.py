@@ -178,8 +178,14 @@ def _batch_normalization() -> Iterator[Case]:
         yield "a fully masked batch", good, np.zeros(4, bool)
         yield "a fully masked batch, as numbers", good, np.zeros(4, "float32")
 
-    for mode, arguments in BATCH_NORMS.items():
+    # What a mode does with such a batch is one code for all backends; JAX compiles every operation anew.
+    quick = keras.backend.backend() != "tensorflow"
+    modes = ("as it is", "ghost batches") if quick else tuple(BATCH_NORMS)
+    for mode in modes:
         for what, x, mask in bads():
+            arguments = BATCH_NORMS[mode]
+            if quick and ("infinity" in what or "numbers" in what):
+                continue
 
             def two(arguments: Any = arguments, x: Any = x, mask: Any = mask) -> tuple[Any, ...]:
                 one, other = (layers.BatchNormalization(**arguments) for _ in range(2))
