@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes, each with the half of the tests that lie together; who is done first takes over.
 TWO_AT_ONCE := -n 2 --dist worksteal
 
-.PHONY: demo test test-jax test-oldest lint types docs dist format clean
+.PHONY: demo test test-jax test-torch test-oldest lint types docs dist format clean
 
 demo: .venv/.demo
 	$(BIN)/python examples/quickstart.py
@@ -16,6 +16,11 @@ test: .venv/.test
 test-jax: .venv/.jax
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(TWO_AT_ONCE) --ignore=tests/augment --ignore=tests/datasets \
 	    --ignore=tests/test_notebooks.py
+
+# What runs on PyTorch too; not part of .ci/run.
+test-torch: .venv/.torch
+	KERAS_BACKEND=torch $(BIN)/python -m pytest $(TWO_AT_ONCE) tests/layers tests/initializers tests/regularizers \
+	    tests/losses tests/test_contract.py tests/properties/test_layer_properties.py
 
 lint: .venv/.lint
 	$(BIN)/ruff check .
@@ -61,6 +66,10 @@ clean:
 
 .venv/.jax: setup.cfg pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[test,jax]'
+	touch $@
+
+.venv/.torch: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]' torch==2.13.0
 	touch $@
 
 .venv/.lint: setup.cfg | .venv/bin/python
