@@ -199,7 +199,7 @@ def claims(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             found.append(claim(what, value, unit, bare, at_most=goal, detail=detail))
         value = cost[mode, "with gradients"]["every=10, %"]
         what = f"ActivationStats(every=10, gradients=True){compiled}"
-        found.append(claim(what, value, unit, bare, at_most=GOAL_GRADIENTS, detail=detail))
+        found.append(claim(what, value, unit, bare, at_most=GOAL_GRADIENTS, detail=True))
     for ours, other, peer in (
         ("ActivationStats", "a second forward pass", "a second forward pass"),
         ("with histograms", "and tf.summary.histogram", "a second forward pass with tf.summary.histogram"),

@@ -168,7 +168,7 @@ def claims(rows: list[Row]) -> list[Row]:
         library, _, how = other.partition(" ")
         if library in PEERS and "images/s" in case:
             unit, peer = "times as many images a second", f"{PEERS[library]} {how}".strip()
-            detail = library == "kornia" and not case.startswith("224")
+            detail = case.startswith("96") or (library == "kornia" and not case.startswith("224"))
             found.append(claim(what, row["ratio"], unit, peer, at_least=goal, detail=detail))
         elif "ten transforms" in other:
             what = "augment.Pipeline, ten transforms"

@@ -77,7 +77,8 @@ def claims(summary: list[dict[str, Any]]) -> list[dict[str, Any]]:
         what = "faults told right" if kind == "sick" else "left in peace"
         kind = f"{kind} trainings" + (" of kr.check's models" if zoo else "")
         share = 100 * row["told right"] / row["of"]
-        found.append(claim(f"ActivationStats, {what}", share, "%", f"{row['of']} {kind}", at_least=100))
+        peer, what = f"{row['of']} {kind}", f"ActivationStats, {what}"
+        found.append(claim(what, share, "%", peer, at_least=100, detail=bool(zoo)))
     return found
 
 

@@ -266,7 +266,9 @@ def main() -> None:
     rows = summarize(runs)
     learned = lessons(rows, data, args.examples)
     print(table(rows))
-    print(learned)
+    print(f"\n{learned}\n")
+    if args.quick:
+        print("A quick run shows that the example runs; its figures say nothing.\n")
     settings = {"dataset": data["name"], "examples": args.examples, "steps": args.steps, "seeds": args.seeds}
     path = args.output / "augmentation.json"
     found = {"settings": settings, "rows": rows, "runs": runs, "learned": learned.splitlines()}

@@ -231,6 +231,8 @@ def main() -> None:
     for name, meaning in LABELS.items():
         print(f"  {name}: {meaning}")
     print(f"\n{table(rows)}\n\nWhat was learned:\n{verdict(rows)}")
+    if args.quick:
+        print("\nA quick run shows that the example runs; its figures say nothing.")
     args.output.mkdir(parents=True, exist_ok=True)
     facts = {"depth": args.depth, "width": args.width, "epochs": args.epochs, "seeds": args.seeds}
     # JSON knows no NaN.

@@ -75,7 +75,10 @@ def main() -> None:
         print(f"\n{name}, at a learning rate of {RATES[name]}: test accuracy {accuracy:.1%}")
         print(stats.summary())
         stats.plot((arguments.out or arguments.logs) / f"layers_by_steps_{name}.png")
-    print(f"\n{learned(seen)}\n\nwritten to {arguments.out or arguments.logs}")
+    print(f"\n{learned(seen)}")
+    if arguments.quick:
+        print("\nA quick run shows that the example runs; its figures say nothing.")
+    print(f"\nwritten to {arguments.out or arguments.logs}")
 
 
 if __name__ == "__main__":

@@ -249,6 +249,8 @@ def main() -> None:
         bar.update(done)
     rows = summarize(runs)
     print(f"{table(rows)}\n\nWhat was learned:\n{lessons(rows)}\n")
+    if args.quick:
+        print("A quick run shows that the example runs; its figures say nothing.\n")
     args.output.mkdir(parents=True, exist_ok=True)
     settings = {key: value for key, value in vars(args).items() if key not in ("output", "quick")}
     path = args.output / "overfitting.json"

@@ -288,6 +288,8 @@ def main() -> None:
     paths = [path(x, linear[:, 0], beta, args, bar) for beta in (0.0, 0.5)]
     shrunk = net(x, crooked, (every[0][args.rows :], every[2][args.rows :]), args, bar)
     print(f"\nWhat was learned:\n{learned(rows, paths, shrunk)}")
+    if args.quick:
+        print("\nA quick run shows that the example runs; its figures say nothing.")
     args.output.mkdir(parents=True, exist_ok=True)
     name = f"sparsity-{keras.backend.backend()}"
     facts = {"rows": args.rows, "epochs": args.epochs, "seed": args.seed, "keras": keras.version()}

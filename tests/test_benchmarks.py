@@ -92,3 +92,17 @@ def test_every_published_file_names_a_command_that_exists():
                 "at most": claim["value"] <= float(bound or 0),
             }
             assert claim["reached"] == met.get(kind), (path, claim["what"])
+
+
+def test_what_each_section_of_reliability_counts_is_claimed():
+    from benchmarks.reliability.__main__ import claims
+
+    counts = [
+        {"section": "faults", "tried": 4, "survived": 3, "lost": "one"},
+        {"section": "bad_inputs", "tried": 10, "silent": 1, "wrong kind": 2},
+        {"section": "own_tests", "tried": 8, "held": 8, "of": "tests of Keras"},
+        {"section": "soak", "steps": 5},
+    ]
+    found = claims(counts)
+    assert [(one["value"], one["reached"]) for one in found] == [(75.0, False), (70.0, False), (100.0, True)]
+    assert found[2]["peer"] == "8 tests of Keras"
