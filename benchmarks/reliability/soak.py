@@ -7,7 +7,9 @@ median of all slopes between two rounds (Theil and Sen), so that no single round
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import io
 import itertools
 import os
 import tempfile
@@ -100,14 +102,8 @@ class Soak:
 
     def round(self, number: int) -> int:
         """Train, predict, and predict with dropout; how many steps that were."""
-        self.model.fit(
-            self.data,
-            steps_per_epoch=self.steps,
-            epochs=self.epochs,
-            shuffle=False,
-            callbacks=self.callbacks(number),
-            verbose=0,
-        )
+        with contextlib.redirect_stdout(io.StringIO()):  # findings about numbers drawn at random
+            self._fit(number)
         self.model.predict(self.images, verbose=0)
         if self.ours:
             kr.mc_predict(self.model, self.images[:32], samples=5, seed=number)
@@ -116,6 +112,16 @@ class Soak:
             if file.is_file():
                 file.unlink()
         return self.steps * self.epochs
+
+    def _fit(self, number: int) -> None:
+        self.model.fit(
+            self.data,
+            steps_per_epoch=self.steps,
+            epochs=self.epochs,
+            shuffle=False,
+            callbacks=self.callbacks(number),
+            verbose=0,
+        )
 
 
 def soaked(ours: bool, seconds: float, steps: int, epochs: int) -> list[dict[str, Any]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -13,8 +15,26 @@ from keras import ops
 from kerasreg._core.private import attached_metrics
 from kerasreg._tap import replicas
 
+_STEPS = ("train_function", "test_function")
+_ATTRIBUTE = "_kerasreg_parted"
 # What no weight's regularizer gives: penalties on activations, and what layers add to the loss.
 OTHER = "activations and add_loss"
+
+
+class _Parted(NamedTuple):
+    """A compiled step that keeps a metric."""
+
+    metric: DataLoss
+    step: Callable[..., Any]
+
+
+@dataclass
+class _Attached:
+    """What is attached to a model, and the steps that it had before."""
+
+    metric: DataLoss
+    plain: dict[str, Callable[..., Any] | None]
+    training: Callable[..., Any] | None = None
 
 
 class DataLoss(keras.metrics.Metric):
@@ -31,6 +51,10 @@ class DataLoss(keras.metrics.Metric):
         self.rows = [*weights, OTHER]
         self.sums = self.add_variable((len(self.rows) + 1,), "zeros", name="sums")
         self.count = self.add_variable((), "zeros", name="count")
+
+    def has(self, weights: Mapping[str, Sequence[keras.Variable]]) -> bool:
+        """Whether its rows are these."""
+        return _ids(self._weights) == _ids(weights)
 
     def update_state(self, loss: Any, penalties: Sequence[Any], batch: Any) -> None:
         """Add a step: the loss it goes down, all penalties in the model, and its number of examples."""
@@ -64,9 +88,28 @@ class DataLoss(keras.metrics.Metric):
         return sum(terms, ops.zeros((), self.sums.dtype))
 
 
-def attach(model: keras.Model, metric: DataLoss) -> None:
-    """Have the model's steps, compiled anew, keep the metric; whatever was attached before is taken off."""
+def _ids(weights: Mapping[str, Sequence[keras.Variable]]) -> dict[str, list[int]]:
+    return {row: [id(weight) for weight in found] for row, found in weights.items()}
+
+
+def attach(model: keras.Model, weights: Mapping[str, Sequence[keras.Variable]]) -> DataLoss:
+    """Have the model's steps keep the metric; whatever was attached before is taken off.
+
+    The steps with the metric are compiled once: they hang on the plain ones, and whoever makes those anew
+    (`compile`, `kr.regularize`) is rid of both.
+
+    Args:
+        model: The model, inside the scope in which its variables are made.
+        weights: The weights of each row.
+
+    Returns:
+        The metric.
+    """
     detach(model)
+    plain = {name: getattr(model, name) for name in _STEPS}
+    known = {name: getattr(step, _ATTRIBUTE, None) for name, step in plain.items()}
+    metric = next((parted.metric for parted in known.values() if parted and parted.metric.has(weights)), None)
+    metric = metric or DataLoss(weights)
     original = model.compute_loss
 
     @wraps(original)
@@ -76,19 +119,46 @@ def attach(model: keras.Model, metric: DataLoss) -> None:
         metric.update_state(loss, model.losses, ops.shape(first)[0])
         return loss
 
-    compute_loss.parted = metric
+    compute_loss.parted = _Attached(metric, plain)
     # Past Keras' own __setattr__, which would track it.
     object.__setattr__(model, "compute_loss", compute_loss)
     attached_metrics(model).append(metric)
-    model.train_function = model.test_function = None
+    for name, parted in known.items():
+        setattr(model, name, parted.step if parted and parted.metric is metric else None)
+    return metric
 
 
-def detach(model: keras.Model) -> None:
-    """Leave the model as it was."""
-    metric = getattr(vars(model).get("compute_loss"), "parted", None)
-    if metric is None:
+def begin(model: keras.Model) -> None:
+    """Remember the training step of a `fit` that begins: where it is made anew, nothing old comes back."""
+    attached = getattr(vars(model).get("compute_loss"), "parted", None)
+    if attached is not None:
+        attached.training = model.train_function
+
+
+def detach(model: keras.Model, ended: bool = False) -> None:
+    """Leave the model as it was.
+
+    Args:
+        model: The model.
+        ended: Whether what it was attached for came to its end, so that the compiled steps can be kept.
+    """
+    attached = getattr(vars(model).get("compute_loss"), "parted", None)
+    if attached is None:
         return
     object.__delattr__(model, "compute_loss")
     metrics = attached_metrics(model)
-    metrics[:] = [found for found in metrics if found is not metric]
-    model.train_function = model.test_function = None
+    metrics[:] = [found for found in metrics if found is not attached.metric]
+    found = {name: getattr(model, name) for name in _STEPS}
+    if not ended or (attached.training is not None and found["train_function"] is not attached.training):
+        model.train_function = model.test_function = None
+        return
+    for name, step in found.items():
+        setattr(model, name, attached.plain[name])
+        if step is None:
+            continue
+        if attached.plain[name] is None:
+            # Not traced before it is called.
+            getattr(model, f"make_{name}")(force=True)
+        # A function of a user's own may take no attribute; then the next time it is compiled anew.
+        with suppress(AttributeError):
+            setattr(getattr(model, name), _ATTRIBUTE, _Parted(attached.metric, step))

@@ -12,7 +12,7 @@ import keras
 from kerasreg._core.paths import layer_paths
 from kerasreg._core.private import own_weights
 from kerasreg._core.registry import register
-from kerasreg.callbacks.parted_loss import DataLoss, attach, detach
+from kerasreg.callbacks.parted_loss import DataLoss, attach, begin, detach
 
 
 @register
@@ -23,7 +23,7 @@ class PenaltyReport(keras.callbacks.Callback):
     them. This puts `data_loss` and, with validation data, `val_data_loss` into the logs, so that the progress
     bar, `History`, `CSVLogger`, `TensorBoard` and `EarlyStopping(monitor="val_data_loss")` have them,
     wherever in the list of callbacks it stands. All figures are means over the same steps as `loss`, taken
-    inside the compiled step. The steps are compiled anew at the beginning and after the end of a `fit`.
+    inside the compiled step, which is another than that without the report; each is compiled once.
 
     An error that ends a `fit` leaves `data_loss` in the logs of the fits after it, and nothing else; a `fit`
     with a `PenaltyReport` that comes to its end takes it out again.
@@ -68,12 +68,12 @@ class PenaltyReport(keras.callbacks.Callback):
         super().set_model(model)
         rows = {path: own_weights(layer) for layer, path in {**layer_paths(model), model: model.name}.items()}
         with _scope(model):
-            self._metric = DataLoss({path: weights for path, weights in rows.items() if weights})
-        attach(model, self._metric)
+            self._metric = attach(model, {path: weights for path, weights in rows.items() if weights})
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """From here on an evaluation is a part of `fit`."""
         self._fitting = True
+        begin(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Wait for the epoch's figures."""
@@ -87,7 +87,7 @@ class PenaltyReport(keras.callbacks.Callback):
     def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
         """After an `evaluate` by itself, leave the model as it was."""
         if not self._fitting:
-            detach(self.model)
+            detach(self.model, ended=True)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Note the epoch's penalties down."""
@@ -109,7 +109,7 @@ class PenaltyReport(keras.callbacks.Callback):
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Leave the model as it was."""
         self._fitting = False
-        detach(self.model)
+        detach(self.model, ended=True)
 
     def summary(self) -> str:
         """A table of the last epoch's penalties, the largest first."""

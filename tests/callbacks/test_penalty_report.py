@@ -81,3 +81,64 @@ def test_evaluate_by_itself_and_a_fit_that_failed():
     logs = model.evaluate(X, Y, callbacks=[again], verbose=0, return_dict=True)
     assert logs["data_loss"] == pytest.approx(((array(model(X)) - Y) ** 2).mean(), rel=1e-5)
     assert set(model.evaluate(X, Y, verbose=0, return_dict=True)) == {"loss"}
+
+
+class CountsTraces(keras.Sequential):
+    """How often its training step was traced."""
+
+    traced = 0
+
+    def train_step(self, *args):
+        self.traced_once()
+        return super().train_step(*args)
+
+    @classmethod
+    def traced_once(cls):
+        cls.traced += 1
+
+
+def test_a_step_is_compiled_once_for_any_number_of_reports_and_anew_after_a_change():
+    CountsTraces.traced = 0
+    model = CountsTraces([keras.Input((3,)), keras.layers.Dense(1, name="last")])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    settings = {"batch_size": 6, "validation_data": (X, Y), "verbose": 0}
+
+    def reported():
+        report = kr.callbacks.PenaltyReport()
+        logs = model.fit(X, Y, callbacks=[report], **settings).history
+        return logs, report.history
+
+    (first, _), (again, _) = reported(), reported()
+    once = CountsTraces.traced
+    assert again == first
+    plain = model.fit(X, Y, **settings).history
+    assert set(plain) == {"loss", "val_loss"}
+    both = CountsTraces.traced
+    assert reported()[0] == first
+    model.fit(X, Y, **settings)
+    assert CountsTraces.traced == both > once > 0
+    # A penalty that comes with the steps made anew is in force, and seen.
+    kr.regularize(model, {"last/kernel": kr.regularizers.L2(1.0)})
+    logs, rows = reported()
+    penalty = float((array(model.layers[0].kernel.value) ** 2).sum())
+    assert logs["loss"][0] - logs["data_loss"][0] == pytest.approx(penalty, rel=1e-4)
+    assert [row["layer"] for row in rows] == ["last"]
+    model.compile(keras.optimizers.SGD(0.0), "mae")
+    assert reported()[0]["data_loss"][0] == pytest.approx(np.abs(array(model(X)) - Y).mean(), rel=1e-5)
+
+
+def test_what_a_callback_changes_in_the_middle_of_a_fit_stays():
+    class Regularize(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 0:
+                kr.regularize(self.model, {"last/kernel": kr.regularizers.L2(1.0)})
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="last")])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    settings = {"batch_size": 6, "shuffle": False, "verbose": 0}
+    model.fit(X, Y, **settings)
+    report = kr.callbacks.PenaltyReport()
+    before, during = model.fit(X, Y, epochs=2, callbacks=[report, Regularize()], **settings).history["loss"]
+    assert during > before
+    after = model.fit(X, Y, **settings).history["loss"]
+    assert after == pytest.approx([during], rel=1e-6)
