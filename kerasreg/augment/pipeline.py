@@ -102,6 +102,7 @@ class Pipeline:
     dataset the first element of each pass, as it comes by (there the error is TensorFlow's
     `InvalidArgumentError`). uint8 images with the default range are not looked at, nor are images given to a
     call inside a `tf.function`. Floating images that lie in [0, 1] are refused for a range like (0, 255).
+    What is refused takes no draw; an empty batch comes back empty, and a point of NaN as one.
 
     Compilation: XLA compiles for a batch size when it first sees it, about a second. A smaller batch
     at the end of an epoch is padded to the size of the others and cut back, so it needs no second one.

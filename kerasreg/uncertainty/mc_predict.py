@@ -48,7 +48,7 @@ def mc_predict(
     layers. What remains is repeated; `Prediction.prefix` and `tail` tell which layer is which. Small batches
     go through it several passes at a time, where all its operations are known to treat rows alone. Memory
     does not grow with `samples`. The passes are compiled once for each model, batch size and `samples`, and
-    kept with the model, as `predict`'s are.
+    kept with the model, as `predict`'s are. A row that holds NaN says nothing about the others.
 
     Args:
         model: A built model, trained or not, whose outputs have one row for each row of the input.
