@@ -102,11 +102,11 @@ class TemperatureScaling(keras.layers.Layer):
         # An empty batch has no largest logit but the one given here.
         top = ops.max(wide, axis=-1, keepdims=True, initial=-np.inf)
         # Where all are below what the type holds, there has to be room for one above the others.
-        least_of_all = ops.where(wide < top, -largest, -largest * (1.0 - step))
-        y = ops.maximum(y, ops.cast(least_of_all, y.dtype))
-        y = ops.cast(ops.minimum(y, ops.cast(largest, y.dtype)), x.dtype)
+        lowest = ops.where(wide < top, ops.full_like(y, -largest), ops.full_like(y, -largest * (1.0 - step)))
+        y = ops.maximum(y, lowest)
+        y = ops.cast(ops.minimum(y, ops.full_like(y, largest)), x.dtype)
         top_y = ops.max(y, axis=-1, keepdims=True, initial=-np.inf)
-        below = top_y - ops.maximum(ops.abs(top_y) * step, ops.cast(least, y.dtype))
+        below = top_y - ops.maximum(ops.abs(top_y) * step, ops.full_like(top_y, least))
         return ops.where(ops.logical_and(wide < top, y >= top_y), below, y)
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -124,6 +124,10 @@ def test_exact_is_one_transform_after_the_other(label, data):
     scale, offset = 1.0, 0.0
     for step in chain:
         fill = how["fill_value"] * scale + offset
+        if isinstance(step, augment.RandomErasing):
+            # Its fill, too, is in the units of the images that came in.
+            config = step.get_config()
+            step = augment.RandomErasing(**{**config, "fill_value": config["fill_value"] * scale + offset})
         alone = make_plan(
             [step], ["alone"], how["fill_mode"], fill, bounds, "float32", True, how["interpolation"]
         )
@@ -172,6 +176,7 @@ def test_fused_or_not_a_list_draws_the_same_and_moves_the_same(data):
         element | outcome(Pipeline(chain, seed, exact=exactly, **how), element) for exactly in (False, True)
     )
     moving = [transform for transform in chain if isinstance(transform, augment.GeometricTransform)]
+    cropped = any(transform.changes_size for transform in chain)
     targets = ("segmentation_masks", "bounding_boxes", "keypoints")
     # Colours move nothing: a list without them does the same to what lies on the images.
     alone = element | (outcome(Pipeline(moving, seed, **how), element) if moving else {})
@@ -179,8 +184,10 @@ def test_fused_or_not_a_list_draws_the_same_and_moves_the_same(data):
         for a, b, c in zip(
             *(keras.tree.flatten(found[name]) for found in (fused, exact, alone)), strict=True
         ):
-            np.testing.assert_allclose(a, b, atol=1e-3)
             np.testing.assert_allclose(a, c, atol=1e-3)
+            # What a crop has cut off is out of sight in one matrix, and gone in exact mode.
+            if not cropped:
+                np.testing.assert_allclose(a, b, atol=1e-3)
     assert fused["segmentation_masks"].shape[:3] == fused["images"].shape[:3] == exact["images"].shape[:3]
     after_height, after_width = fused["images"].shape[1:3]
     kept = fused["bounding_boxes"]["labels"] >= 0

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from backend_tools import array
+from backend_tools import array, wide_numbers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -132,3 +132,15 @@ def test_what_has_no_best_temperature_is_refused_and_changes_nothing(logits, lab
         scaling.fit(logits, labels)
     assert shown in str(caught.value).partition(", got ")[2]
     assert scaling.temperature == 2.0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_logits_beyond_what_a_type_holds_keep_their_order_and_stay_finite(dtype):
+    largest = {"float16": 65504.0, "bfloat16": 3.38e38, "float32": 3.4e38, "float64": 1.7e308}[dtype]
+    with wide_numbers():
+        z = np.array([[-0.8, -0.9, -1.0], [0.9, 1.0, 0.8]]) * largest
+        y = TemperatureScaling(0.25, dtype=dtype)(keras.ops.cast(keras.ops.convert_to_tensor(z), dtype))
+        found = array(keras.ops.cast(y, "float64"))
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found.argmax(1), [0, 1])
+    assert (np.sort(found, axis=1)[:, 2] > np.sort(found, axis=1)[:, 1]).all()

@@ -73,7 +73,13 @@ def run(model, x):
 def test_calibrate_gives_what_it_says_and_takes_it_back(data, target, per_channel):
     model, x, _ = model_of(data.draw)
     before = model.get_weights()
-    told = kr.calibrate(model, x, target, per_channel, dry_run=True)
+    try:
+        told = kr.calibrate(model, x, target, per_channel, dry_run=True)
+    except ValueError as error:
+        # Where biases alone are above the target, no scale of a kernel reaches it.
+        assert "its bias alone" in str(error)  # noqa: PT017
+        same(model, before)
+        return
     same(model, before)
     report = kr.calibrate(model, x, target, per_channel)
     assert [row.scale for row in report.rows] == [row.scale for row in told.rows]
@@ -238,7 +244,8 @@ def test_watching_a_fit_changes_no_weight(data):
         model.fit(x, labels, batch_size=3, shuffle=False, verbose=0, callbacks=callbacks)
         ends.append(model.get_weights())
     for a, b in zip(*ends, strict=True):
-        np.testing.assert_array_equal(a, b) if keras.backend.backend() == "tensorflow" else close(a, b, 1e-6)
+        # A compiler may fuse an observed step otherwise, and round a last bit otherwise.
+        close(a, b, 1e-6)
     stats, penalties = callbacks
     assert {row["step"] for row in stats.history} == {0, 1}
     for row in stats.history:
