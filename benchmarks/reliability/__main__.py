@@ -3,9 +3,9 @@
 python -m benchmarks.reliability
 
 Each section is a module of this folder with `rows(quick)`, one row for each thing that was tried, and
-`summary(rows)`, which counts them: how many were `tried`, how many `held` (or `survived`), and what else it has to
-say. The rows go to `benchmarks/results/reliability_SECTION.json`, the counts to
-`benchmarks/results/reliability.json`.
+`summary(rows)`, which counts them: how many were `tried`, how many `held` or `survived`, and what else there
+is to say. The rows go to `benchmarks/results/reliability_SECTION.json`, the counts to `reliability.json`
+beside them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SECTIONS = ("faults", "bad_inputs", "own_tests", "backends", "soak")
 
 
 def claims(counts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The share that held, of each section that counts it; the README tells of them in a part of their own."""
+    """The share that held, of each section that counts it; the README has a part of its own for them."""
     found = []
     for row in counts:
         held = row.get("held", row.get("survived"))
