@@ -3,9 +3,9 @@
 python -m benchmarks.reliability
 
 Each section is a module of this folder with `rows(quick)`, one row for each thing that was tried, and
-`summary(rows)`, which counts them: how many were `tried`, how many `held` or `survived`, and what else there
-is to say. The rows go to `benchmarks/results/reliability_SECTION.json`, the counts to `reliability.json`
-beside them.
+`summary(rows)`, which counts them: how many were `tried`, how many `held` (or `survived`), and what else
+it has to say. The rows go to `benchmarks/results/reliability_SECTION.json`, the counts to
+`benchmarks/results/reliability.json`.
 """
 
 from __future__ import annotations
