@@ -194,10 +194,11 @@ def main() -> None:
     rows: list[Row] = []
     rates: dict[str, Any] = {}
     for number, size in enumerate(sizes):
-        more, found = speed(size, args.rounds, parts=number == 0)
+        parts = number == 0 and not args.quick  # Each is compiled on its own.
+        more, found = speed(size, args.rounds, parts)
         rows += more
         rates[f"{size.pixels} px"] = found
-        if number == 0:
+        if parts:
             rows += between_floor_and_us(size.pixels, found)
     first = sizes[0]
     more, found = randaugment(first.pixels, first.batch, first.batches, min(args.rounds, 3))

@@ -156,7 +156,7 @@ def main() -> None:
     # Training, watched.
     stats = kr.callbacks.ActivationStats(log_dir=folder, every=10)
     # The dataset is shuffled already.
-    model.fit(batches, epochs=epochs, shuffle=False, callbacks=[stats])
+    model.fit(batches, epochs=epochs, shuffle=False, callbacks=[stats])  # with Keras' own bar
     accuracy = model.evaluate(test_images, test_labels, batch_size=256, verbose=0, return_dict=True)[
         "accuracy"
     ]
