@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes, each with the half of the tests that lie together; who is done first takes over.
 TWO_AT_ONCE := -n 2 --dist worksteal
 
-.PHONY: demo test test-jax test-torch test-oldest lint types docs dist format clean
+.PHONY: demo test test-jax examples-jax test-torch test-oldest lint types docs dist format clean
 
 demo: .venv/.demo
 	$(BIN)/python examples/quickstart.py
@@ -12,10 +12,15 @@ demo: .venv/.demo
 test: .venv/.test
 	$(BIN)/python -m pytest $(TWO_AT_ONCE)
 
-# kr.augment and kr.datasets are TensorFlow's whatever the backend, and so are the notebooks: `test` has shown them.
+# kr.augment and kr.datasets are TensorFlow's whatever the backend, and so are the notebooks; the examples are
+# commands of the library's face, of which `make examples-jax` tries those that run on JAX. `test` has shown them all.
 test-jax: .venv/.jax
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(TWO_AT_ONCE) --ignore=tests/augment --ignore=tests/datasets \
-	    --ignore=tests/test_notebooks.py
+	    --ignore=tests/test_notebooks.py --ignore=tests/examples
+
+# Not part of .ci/run.
+examples-jax: .venv/.jax
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(TWO_AT_ONCE) tests/examples
 
 # What runs on PyTorch too; not part of .ci/run.
 test-torch: .venv/.torch
