@@ -92,11 +92,16 @@ def _ids(weights: Mapping[str, Sequence[keras.Variable]]) -> dict[str, list[int]
     return {row: [id(weight) for weight in found] for row, found in weights.items()}
 
 
+def _keeps_steps() -> bool:
+    return keras.backend.backend() == "tensorflow"
+
+
 def attach(model: keras.Model, weights: Mapping[str, Sequence[keras.Variable]]) -> DataLoss:
     """Have the model's steps keep the metric; whatever was attached before is taken off.
 
-    The steps with the metric are compiled once: they hang on the plain ones, and whoever makes those anew
-    (`compile`, `kr.regularize`) is rid of both.
+    On TensorFlow the steps with the metric are compiled once, as it keeps what it has traced for ever: they
+    hang on the plain ones, and whoever makes those anew (`compile`, `kr.regularize`) is rid of both. On JAX
+    they are compiled each time: while one step of a model lives, its cache takes the next for the same.
 
     Args:
         model: The model, inside the scope in which its variables are made.
@@ -106,7 +111,7 @@ def attach(model: keras.Model, weights: Mapping[str, Sequence[keras.Variable]]) 
         The metric.
     """
     detach(model)
-    plain = {name: getattr(model, name) for name in _STEPS}
+    plain = {name: getattr(model, name) if _keeps_steps() else None for name in _STEPS}
     known = {name: getattr(step, _ATTRIBUTE, None) for name, step in plain.items()}
     metric = next((parted.metric for parted in known.values() if parted and parted.metric.has(weights)), None)
     metric = metric or DataLoss(weights)
@@ -131,7 +136,7 @@ def attach(model: keras.Model, weights: Mapping[str, Sequence[keras.Variable]]) 
 def begin(model: keras.Model) -> None:
     """Remember the training step of a `fit` that begins: where it is made anew, nothing old comes back."""
     attached = getattr(vars(model).get("compute_loss"), "parted", None)
-    if attached is not None:
+    if attached is not None and _keeps_steps():
         attached.training = model.train_function
 
 
@@ -149,6 +154,7 @@ def detach(model: keras.Model, ended: bool = False) -> None:
     metrics = attached_metrics(model)
     metrics[:] = [found for found in metrics if found is not attached.metric]
     found = {name: getattr(model, name) for name in _STEPS}
+    ended = ended and _keeps_steps()
     if not ended or (attached.training is not None and found["train_function"] is not attached.training):
         model.train_function = model.test_function = None
         return

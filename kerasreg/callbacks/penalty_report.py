@@ -23,7 +23,7 @@ class PenaltyReport(keras.callbacks.Callback):
     them. This puts `data_loss` and, with validation data, `val_data_loss` into the logs, so that the progress
     bar, `History`, `CSVLogger`, `TensorBoard` and `EarlyStopping(monitor="val_data_loss")` have them,
     wherever in the list of callbacks it stands. All figures are means over the same steps as `loss`, taken
-    inside the compiled step, which is another than that without the report; each is compiled once.
+    inside the compiled step, which is another than that without the report.
 
     An error that ends a `fit` leaves `data_loss` in the logs of the fits after it, and nothing else; a `fit`
     with a `PenaltyReport` that comes to its end takes it out again.
