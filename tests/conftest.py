@@ -19,6 +19,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 # Scripts for `make types` and `make dist`, no tests of this suite.
 collect_ignore = ["smoke", "typing"]
+# Programs of tests that start processes: one parts the processor as soon as it is imported.
+collect_ignore_glob = ["*_program.py", "reliability/resumable.py", "reliability/bare.py"]
 
 
 @pytest.fixture(autouse=True)
