@@ -99,7 +99,7 @@ def test_reading_needs_no_scikit_learn(cache, monkeypatch):
 
 def test_preparing_without_scikit_learn_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match="scikit-learn could not be imported.*pip install scikit-learn"):
+    with pytest.raises(ImportError, match=r"scikit-learn could not be imported.*pip install scikit-learn"):
         kr.datasets.load("digits", "train", tmp_path)
     monkeypatch.undo()
     assert len(kr.datasets.load("digits", "train", tmp_path)) == 1437
