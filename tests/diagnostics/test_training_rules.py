@@ -8,6 +8,7 @@ import pytest
 from kerasreg.diagnostics.activation_rules import judge_activations
 from kerasreg.diagnostics.figures import InputFigures, KernelFigures
 from kerasreg.diagnostics.finding import Finding
+from kerasreg.diagnostics.training import norms
 from kerasreg.diagnostics.training.alarms import Alarms, reason_to_stop
 from kerasreg.diagnostics.training.facts import LayerFacts, Training
 
@@ -273,7 +274,7 @@ def test_a_young_average_is_a_note_and_a_frozen_one_a_warning():
     (frozen,) = drift(3.0, logs, fresh=True, momentum=1.0)
     assert frozen.severity == "warning"
     assert "never move" in frozen.message
-    assert "momentum=0.97" in frozen.remedy
+    assert "momentum=0.96" in frozen.remedy
 
 
 BAD = {"nonfinite": 5, "rms": math.nan, "std": math.nan, "mean": math.nan}
@@ -434,3 +435,9 @@ def test_training_is_stopped_by_what_is_bad_enough():
     assert reason_to_stop(found, "warning").layer == "b"
     assert reason_to_stop(found, "error").layer == "c"
     assert reason_to_stop(found[:1], "warning") is None
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.95, 0.99, 0.999])
+def test_a_momentum_to_lower_to_is_lower(momentum):
+    needed = norms.TIME_CONSTANTS / (1.0 - momentum)
+    assert all(float(norms._quicker(steps)) < momentum for steps in range(7, int(needed)))

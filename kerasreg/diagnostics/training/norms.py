@@ -89,5 +89,6 @@ def _drift(
 
 
 def _quicker(steps: int) -> str:
-    # 0.99 is Keras' own.
-    return f"{max(0.5, min(0.99, 1.0 - TIME_CONSTANTS / max(steps, 1))):.2g}"
+    # 0.99 is Keras' own. Rounded down: to round 0.985 up would name what is there already.
+    momentum = max(0.5, min(0.99, 1.0 - TIME_CONSTANTS / max(steps, 1)))
+    return f"{math.floor(100.0 * momentum + 1e-9) / 100.0:g}"
