@@ -1,5 +1,6 @@
 """Every Python block of the README runs, in order, as one program, and prints what the README says."""
 
+import json
 import re
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def test_the_table_is_what_is_published():
     """To mend it: `python -m benchmarks.all --committed --markdown`, between the two comments."""
     shown = re.search(r"--markdown -->\n(.*?)\n<!-- end of the table -->", README, flags=re.DOTALL)[1]
     assert shown == markdown(claimed(RESULTS, details=False))
+
+
+def test_the_table_of_reliability_is_what_is_published():
+    for row in json.loads((RESULTS / "reliability.json").read_text())["rows"]:
+        assert f"| {' | '.join(str(cell) for cell in row.values())} |" in README
 
 
 def test_what_is_linked_is_there():

@@ -3,8 +3,8 @@
 python -m benchmarks.reliability
 
 Each section is a module of this folder with `rows(quick)`, one row for each thing that was tried, and
-`summary(rows)`, which counts them: how many were `tried`, how many `held` (or `survived`), and what else
-it has to say. The rows go to `benchmarks/results/reliability_SECTION.json`, the counts to
+`summary(rows)`, which counts them: how many were `tried`, how many `held`, `of` what, and what was `lost`.
+The rows go to `benchmarks/results/reliability_SECTION.json`, the counts to
 `benchmarks/results/reliability.json`; with `--only` the other sections are counted as they lie there.
 """
 
@@ -16,26 +16,29 @@ from typing import Any
 
 from benchmarks.report import claim, folder, options, publish
 
+COLUMNS = ("section", "tried", "held", "of", "lost")
 SECTIONS = ("faults", "bad_inputs", "own_tests", "backends", "soak")
 
 
 def claims(counts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The share that held, of each section that counts it; the README has a part of its own for them."""
-    found = []
-    for row in counts:
-        held = row.get("held", row.get("survived"))
-        if held is None and "silent" in row:
-            held = row["tried"] - row["silent"] - row.get("wrong kind", 0)
-        if row.get("tried") and held is not None:
-            what = f"reliability, {row['section'].replace('_', ' ')}"
-            peer = f"{row['tried']} {row.get('of', 'tried')}"
-            found.append(claim(what, 100 * held / row["tried"], "% held", peer, at_least=100, detail=True))
-    return found
+    """The share that held, of each section; the README has a part of its own for them."""
+    return [
+        claim(
+            f"reliability, {row['section'].replace('_', ' ')}",
+            100 * row["held"] / row["tried"],
+            "% held",
+            f"{row['tried']} {row['of']}",
+            at_least=100,
+            detail=True,
+        )
+        for row in counts
+        if row["tried"]
+    ]
 
 
 def main() -> None:
     parser = options(__doc__)
-    parser.add_argument("--only", choices=SECTIONS, nargs="+", default=SECTIONS, help="these sections")
+    parser.add_argument("--only", choices=SECTIONS, nargs="*", default=SECTIONS, help="run these sections")
     args = parser.parse_args()
     counts = []
     for name in SECTIONS:
@@ -50,8 +53,7 @@ def main() -> None:
         else:
             rows = json.loads(published.read_text())["rows"]
         counts.append({"section": name, **section.summary(rows)})
-    columns = list(dict.fromkeys(key for row in counts for key in row))
-    table = [{column: row.get(column, "") for column in columns} for row in counts]
+    table = [{column: row.get(column, "") for column in COLUMNS} for row in counts]
     print("== all", flush=True)
     publish("reliability", table, folder(args), claims(counts), quick=args.quick)
 

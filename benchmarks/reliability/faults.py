@@ -65,6 +65,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     tried = [row for row in rows if row["survived"] != "not tried"]
     return {
         "tried": len(tried),
-        "survived": sum(row["survived"] == "yes" for row in tried),
+        "held": sum(row["survived"] == "yes" for row in tried),
+        "of": "faults, committed for real",
         "lost": "; ".join(row["fault"] for row in tried if row["survived"] == "no"),
     }

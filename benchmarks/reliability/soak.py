@@ -177,9 +177,10 @@ def rows(quick: bool) -> list[dict[str, Any]]:
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """How many of the counts stayed flat with kerasreg in the process."""
     ours = [row for row in rows if row["training"] == "with kerasreg"]
+    memory = next(row["per 1000 steps"] for row in ours if row["of"] == "memory, MB")
     return {
         "tried": len(ours),
-        "survived": sum(row["flat"] for row in ours),
+        "held": sum(row["flat"] for row in ours),
+        "of": f"counts of a process, flat over {ours[0]['steps']} steps: memory grew {memory:.2g} MB in 1000",
         "lost": "; ".join(row["of"] for row in ours if not row["flat"]),
-        "steps": ours[0]["steps"],
     }

@@ -67,7 +67,8 @@ def read_place(weights: Path, metadata: Path) -> Place:
         with h5py.File(weights, "r") as file:
             if _GROUP in file:
                 return Place(**json.loads(file[_GROUP][:].tobytes()))
-    except (KeyError, RuntimeError, ValueError) as error:  # h5py's, of a file whose beginning is whole
+    # h5py's, of a file whose beginning is whole, and what a place that somebody else wrote gives.
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise OSError(str(error)) from error
     try:
         told = json.loads(metadata.read_text())

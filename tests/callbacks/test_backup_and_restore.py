@@ -2,12 +2,14 @@
 
 import json
 
+import h5py
 import keras
 import numpy as np
 import pytest
 from models import arrays
 
 import kerasreg as kr
+from kerasreg.callbacks import training_state
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
 Y = X.sum(axis=1)
@@ -138,3 +140,11 @@ def test_a_model_without_weights_is_refused(tmp_path):
     backup.set_model(model)
     with pytest.raises(ValueError, match="`model` of BackupAndRestore must be built"):
         backup.on_train_begin()
+
+
+@pytest.mark.parametrize("told", [b'{"epoch": 1, "batch": 2, "more": 3}', b"[1, 2]", b"{", b'{"epoch": 1}'])
+def test_a_place_that_somebody_else_wrote_counts_as_damage(tmp_path, told):
+    with h5py.File(tmp_path / "x.weights.h5", "w") as file:
+        file.create_dataset(training_state._GROUP, data=np.frombuffer(told, "uint8"))
+    with pytest.raises(OSError):  # noqa: PT011
+        training_state.read_place(tmp_path / "x.weights.h5", tmp_path / "none.json")
