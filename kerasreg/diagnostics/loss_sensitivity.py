@@ -169,10 +169,10 @@ def plot_loss_sensitivity(
         ImportError: If matplotlib is not installed.
         ValueError: If `curves` holds something else.
     """
+    need_matplotlib("plot_loss_sensitivity")
     if not isinstance(curves, Mapping) or not curves or not all(map(_is_curve, curves.values())):
         allowed = "a dict from names to what loss_sensitivity gave"
         raise refusal("plot_loss_sensitivity", "curves", allowed, curves)
-    need_matplotlib("plot_loss_sensitivity")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.4, 3.6), layout="constrained")

@@ -305,7 +305,7 @@ def test_what_came_in_is_not_changed(mover):
 
 
 BOX = boxes_of()
-RAGGED = tf.ragged.constant([[1], [2, 3]])
+RAGGED = tf.ragged.constant([[1]] * 6 + [[2, 3]])
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ RAGGED = tf.ragged.constant([[1], [2, 3]])
             {"bounding_boxes": boxes_of(CORNERS[..., :3])},
             ["`bounding_boxes`", "(batch, boxes, 4)", "(7, 4, 3)"],
         ),
-        ({"bounding_boxes": boxes_of(CORNERS[0])}, ["`bounding_boxes`", "(batch, boxes, 4)"]),
+        ({"bounding_boxes": boxes_of(CORNERS[:, 0])}, ["`bounding_boxes`", "(batch, boxes, 4)"]),
         ({"bounding_boxes": boxes_of(labels=LABELS[:, :3])}, ["one of 'labels' for each", "(7, 3)"]),
         ({"bounding_boxes": boxes_of(labels=LABELS.astype("uint8"))}, ["signed", "uint8"]),
         ({"bounding_boxes": boxes_of(CORNERS + 10)}, ["`bounding_boxes`", "inside", "12 high and 16 wide"]),
