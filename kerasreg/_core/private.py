@@ -231,7 +231,8 @@ def global_seed_generator(make: bool) -> keras.random.SeedGenerator | None:
 
     if make:
         return seed_generator.global_seed_generator()
-    return global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+    # Keras 3.8 has no name for the key yet.
+    return global_state.get_global_attribute("global_seed_generator")
 
 
 def weights_in_memory(model: keras.Model) -> io.BytesIO:
