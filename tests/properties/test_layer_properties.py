@@ -1,5 +1,7 @@
 """What holds for every layer, whatever the rank, the sizes, the dtype policy and the arguments."""
 
+from contextlib import nullcontext
+
 import keras
 import numpy as np
 import pytest
@@ -151,7 +153,8 @@ def call(layer, x, training=False):
 def test_shapes_types_copies_and_rows(label, data):
     arguments, shape = LAYERS[label](data.draw)
     policy, fill = data.draw(st.sampled_from(POLICIES)), data.draw(numbers)
-    with wide_numbers():
+    # Keras' own GRU without a bias turns into float64 wherever JAX allows it.
+    with wide_numbers() if policy == "float64" else nullcontext():
         layer = class_of(label)(**arguments, dtype=policy)
         x = values(data.draw, shape, data.draw(st.sampled_from([1.0, 30.0])))
         x = keras.ops.cast(keras.ops.convert_to_tensor(x), layer.compute_dtype)
