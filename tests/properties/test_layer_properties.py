@@ -154,7 +154,7 @@ def test_shapes_types_copies_and_rows(label, data):
     arguments, shape = LAYERS[label](data.draw)
     policy, fill = data.draw(st.sampled_from(POLICIES)), data.draw(numbers)
     # Keras' own GRU without a bias turns into float64 wherever JAX allows it.
-    with wide_numbers() if policy == "float64" else nullcontext():
+    with nullcontext() if label == "layers.GRU" and policy != "float64" else wide_numbers():
         layer = class_of(label)(**arguments, dtype=policy)
         x = values(data.draw, shape, data.draw(st.sampled_from([1.0, 30.0])))
         x = keras.ops.cast(keras.ops.convert_to_tensor(x), layer.compute_dtype)
