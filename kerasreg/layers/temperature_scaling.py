@@ -99,14 +99,21 @@ class TemperatureScaling(keras.layers.Layer):
             return ops.cast(y, x.dtype)
         kind = _finfo(x.dtype)
         largest, step, least = float(kind.max), float(kind.eps), float(kind.tiny)
+
+        def constant(value: float) -> Any:
+            # Through NumPy: on some backends a number of Python's is cut to float32 on the way.
+            return ops.convert_to_tensor(np.float64(value), dtype=y.dtype)
+
         # An empty batch has no largest logit but the one given here.
         top = ops.max(wide, axis=-1, keepdims=True, initial=-np.inf)
         # Where all are below what the type holds, there has to be room for one above the others.
-        lowest = ops.where(wide < top, ops.full_like(y, -largest), ops.full_like(y, -largest * (1.0 - step)))
-        y = ops.maximum(y, lowest)
-        y = ops.cast(ops.minimum(y, ops.full_like(y, largest)), x.dtype)
+        lowest = ops.where(wide < top, constant(-largest), constant(-largest * (1.0 - step)))
+        # Keras' maximum and minimum of float64 are float32 on PyTorch.
+        y = ops.where(y < lowest, lowest, y)
+        y = ops.cast(ops.where(y > largest, constant(largest), y), x.dtype)
         top_y = ops.max(y, axis=-1, keepdims=True, initial=-np.inf)
-        below = top_y - ops.maximum(ops.abs(top_y) * step, ops.full_like(top_y, least))
+        size = ops.abs(top_y) * step
+        below = top_y - ops.where(size < least, ops.cast(constant(least), y.dtype), size)
         return ops.where(ops.logical_and(wide < top, y >= top_y), below, y)
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -139,7 +139,9 @@ def test_logits_beyond_what_a_type_holds_keep_their_order_and_stay_finite(dtype)
     largest = {"float16": 65504.0, "bfloat16": 3.38e38, "float32": 3.4e38, "float64": 1.7e308}[dtype]
     with wide_numbers():
         z = np.array([[-0.8, -0.9, -1.0], [0.9, 1.0, 0.8]]) * largest
-        y = TemperatureScaling(0.25, dtype=dtype)(keras.ops.cast(keras.ops.convert_to_tensor(z), dtype))
+        y = TemperatureScaling(0.25, dtype=dtype)(
+            keras.ops.cast(keras.ops.convert_to_tensor(z, "float64"), dtype)
+        )
         found = array(keras.ops.cast(y, "float64"))
     assert np.isfinite(found).all()
     np.testing.assert_array_equal(found.argmax(1), [0, 1])
