@@ -69,13 +69,13 @@ def some(members: dict[str, Any], quick: bool) -> list[tuple[str, Any]]:
     return list(members.items())[: QUICK if quick else None]
 
 
-def claims(summary: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def claims(summary: list[dict[str, Any]], data: str) -> list[dict[str, Any]]:
     """What share of each zoo is told right."""
     found = []
     for row in summary:
         zoo, _, kind = row["trainings"].rpartition(", ")
         what = "faults told right" if kind == "sick" else "left in peace"
-        kind = f"{kind} trainings" + (" of kr.check's models" if zoo else "")
+        kind = f"{kind} trainings" + (" of kr.check's models" if zoo else f" on {data}")
         share = 100 * row["told right"] / row["of"]
         peer, what = f"{row['of']} {kind}", f"ActivationStats, {what}"
         found.append(claim(what, share, "%", peer, at_least=100, detail=bool(zoo)))
@@ -135,7 +135,8 @@ def main() -> None:
         summary.append({"trainings": zoo, "told right": right, "of": len(own), "goal": goal})
     if args.only == "*" and args.zoo is None:
         facts = {"backend": backend, "epochs": args.epochs, "trainings": rows}
-        publish(f"diagnosis{suffix}", summary, folder(args), claims(summary), **facts)
+        told = claims(summary, "digits" if args.data_dir is None else "Fashion-MNIST")
+        publish(f"diagnosis{suffix}", summary, folder(args), told, **facts)
     else:
         print(*summary, sep="\n")
 
