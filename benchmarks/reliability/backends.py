@@ -51,19 +51,24 @@ def rows(quick: bool) -> list[dict[str, Any]]:
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """How many features were compared on the backends where they are promised, and how many agree."""
+    """How many features agree on the other backends where they are promised, and how many policies hold.
+
+    TensorFlow agrees with itself, which is not counted; its policies are.
+    """
     promised = [row for row in rows if row["holds"] != "not supported"]
-    by_backend = {
-        NAMES[backend]: sum(row["backend"] == backend for row in promised)
-        for backend in BACKENDS
-        if any(row["backend"] == backend for row in rows)
-    }
-    listed = ", ".join(f"{count} on {name}" for name, count in by_backend.items())
+    compared = [row for row in promised if row["backend"] != "tensorflow"]
+    policies = [row[policy] for row in promised for policy in POLICIES if row[policy]]
+    counts = {NAMES[backend]: sum(row["backend"] == backend for row in compared) for backend in BACKENDS[1:]}
+    listed = " and ".join(f"{count} on {name}" for name, count in counts.items() if count)
     return {
-        "tried": len(promised),
-        "held": sum(row["holds"] == "yes" for row in promised),
-        "of": f"features by backend: {listed}",
+        "tried": len(compared) + len(policies),
+        "held": sum(_agrees(row) for row in compared) + policies.count("yes"),
+        "of": f"features compared with TensorFlow's, {listed}, and {len(policies)} dtype policies of layers",
     }
+
+
+def _agrees(row: dict[str, Any]) -> bool:
+    return row["largest difference"] != "" and row["largest difference"] <= row["tolerance"]
 
 
 def _computed(backend: str, few: list[str]) -> dict[str, Any]:
