@@ -1,11 +1,10 @@
-"""The pipeline: a list of transforms, made into a plan, compiled once, run on batches."""
+"""The pipeline: a list of transforms, made into a plan, compiled once, run on images and datasets."""
 
 from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,19 +12,16 @@ import tensorflow as tf
 
 from kerasreg._core import arguments
 from kerasreg._core.registry import register
-from kerasreg.augment import dispatch, draws, elements, files, preview, stream, values
+from kerasreg.augment import draws, elements, files, preview, stream, values
+from kerasreg.augment.compiled import Compiled, Parts
 from kerasreg.augment.crop import whole_pair
-from kerasreg.augment.execute import execute, size_after
+from kerasreg.augment.execute import size_after
 from kerasreg.augment.plan import Plan, make_plan
 from kerasreg.augment.policy import unique_names
 from kerasreg.augment.taps import FILL_MODES, INTERPOLATIONS
 from kerasreg.augment.targets.follow import Targets
 from kerasreg.augment.targets.formats import BOX_FORMATS
 from kerasreg.augment.transform import Transform, readable_arguments
-from kerasreg.augment.warp import sizes
-
-Parts = dict[str, Any]
-"""What a plan has to know of an element, by Keras' names."""
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -198,8 +194,7 @@ class Pipeline:
         values.check_dtype_holds(self.dtype, self._plan.units.outer)
         self._targets = Targets(self._plan, self.bounding_box_format, self.min_visible, self.mask_fill_value)
         self._key = secrets.randbits(64) if self.seed is None else self.seed
-        self._lanes = self._plan.lanes
-        self._kernels: dict[Any, Any] = {}
+        self.augmented = Compiled(self._targets, self._key)
         self._keys = stream.Keys(self.index_key, self.epoch_key)
         with tf.init_scope(), tf.device("CPU:0"):
             self._calls = tf.Variable(0, dtype=tf.int64, trainable=False, name="calls")
@@ -394,88 +389,6 @@ class Pipeline:
             values.check_values(images, self.value_range)
         self._targets.look(parts)
 
-    def augmented(
-        self,
-        parts: Parts,
-        epoch: tf.Tensor,
-        index: tf.Tensor,
-        widest: tf.Tensor | None = None,
-        frame: tf.Tensor | None = None,
-    ) -> Parts:
-        """The parts of an element after the plan, given what the draws are for; no checks.
-
-        Args:
-            parts: From `Targets.split`: the images, one or a batch, and what moves with them.
-            epoch: int64, a scalar or one for each image.
-            index: int64, the number of each image in its epoch, a scalar for a single one.
-            widest: The size to which a smaller batch is padded while it is worked on, scalar int64.
-            frame: For a single image that is part of one, see `files.Opened`.
-        """
-        images = parts[elements.KEY]
-        if images.shape.rank == 3:
-            single = self.augmented(_each(lambda part: part[None], parts), epoch, index[None], None, frame)
-            return _each(lambda part: part[0], single)
-        size = tf.shape(images, out_type=tf.int64)[0]
-        kernel = self._kernel(parts, epoch.shape.rank, frame is not None)
-        if frame is not None:
-            return kernel(parts, epoch, index, size, frame)
-        if widest is None or images.shape[0] is not None:
-            return kernel(parts, epoch, index, size)
-        missing = tf.cast(widest - size, tf.int32)
-        real = (parts, epoch, index) if epoch.shape.rank else (parts, index)
-        padded = tf.cond(missing > 0, lambda: _pad(real, missing), lambda: real)
-        whole = kernel(padded[0], padded[1] if epoch.shape.rank else epoch, padded[-1], size)
-        return _each(lambda part: part[:size], whole)
-
-    def _kernel(self, parts: Parts, epochs: int, framed: bool = False) -> Any:
-        """The compiled function for parts of these shapes and dtypes, and an epoch of this rank."""
-        specs = _each(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), parts)
-        signature = (
-            epochs,
-            framed,
-            *((tuple(path), spec) for path, spec in keras.tree.flatten_with_path(specs)),
-        )
-        if signature not in self._kernels:
-            scalar, numbers = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
-            frame = [tf.TensorSpec([4], tf.int32)] * framed
-            self._kernels[signature] = tf.function(
-                partial(augment_batch, self._targets, self._key, self._lanes),
-                input_signature=[specs, numbers if epochs else scalar, numbers, scalar, *frame],
-            )
-        return self._kernels[signature]
-
-
-def augment_batch(
-    targets: Targets,
-    key: int,
-    lanes: Sequence[tuple[int, int]],
-    parts: Parts,
-    epoch: tf.Tensor,
-    index: tf.Tensor,
-    size: tf.Tensor,
-    frame: tf.Tensor | None = None,
-) -> Parts:
-    """Draw for the images of these numbers in an epoch, and carry out the plan.
-
-    Args:
-        targets: The plan, and what it does beside the images.
-        key: The pipeline's seed.
-        lanes: What the numbers are for, from `draws.lane_words`.
-        parts: From `Targets.split`, all batched.
-        epoch: int64, a scalar or one for each image.
-        index: int64 of shape `(images,)`, each image's number in the epoch.
-        size: Scalar int64, how many of the images are real; those behind them are padding.
-        frame: Where images lie that are parts of others, see `execute`.
-    """
-    images, plan = parts[elements.KEY], targets.plan
-    compiled = dispatch.compiler(images.shape)
-    uniform = compiled(partial(draws.uniforms, key, lanes))(epoch, index)
-    pairs = {}
-    if plan.mixes:
-        pairs = compiled(partial(targets.find_pairs, sizes(images)[:2]))(uniform, size)
-    followed = targets.follow(parts, uniform, pairs, compiled)
-    return {elements.KEY: execute(plan, images, uniform, compiled, pairs, frame), **followed}
-
 
 def _check_transforms(transforms: Any) -> list[Transform]:
     allowed = "a non-empty list of transforms"
@@ -488,11 +401,3 @@ def _check_transforms(transforms: Any) -> list[Transform]:
                 "Pipeline", "transforms", allowed, arguments.Came(f"{transform!r} in it"), hint
             )
     return list(transforms)
-
-
-def _each(function: Callable[[Any], Any], parts: Any) -> Any:
-    return tf.nest.map_structure(function, parts)
-
-
-def _pad(parts: Any, missing: tf.Tensor) -> Any:
-    return _each(lambda part: tf.pad(part, [[0, missing], *[[0, 0]] * (part.shape.rank - 1)]), parts)

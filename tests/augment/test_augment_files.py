@@ -90,7 +90,8 @@ def test_images_of_different_sizes_take_one_kernel(paths):
     data = of_files(paths).map(decoded).apply(pipeline)
     assert data.element_spec.shape.as_list() == [24, 24, 3]
     assert np.stack(list(data)).shape == (4, 24, 24, 3)
-    assert [kernel.experimental_get_tracing_count() for kernel in pipeline._kernels.values()] == [1]
+    functions = pipeline.augmented.functions.values()
+    assert [function.experimental_get_tracing_count() for function in functions] == [1]
 
 
 def test_parallel_calls_and_epochs(paths):

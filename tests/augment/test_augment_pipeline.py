@@ -104,7 +104,7 @@ def test_a_smaller_last_batch_is_run_at_the_size_of_the_others(monkeypatch):
         tf.py_function(lambda n: sizes.append(int(n)), [tf.shape(images)[0]], [])
         return execute(plan, images, uniform)
 
-    monkeypatch.setattr("kerasreg.augment.pipeline.execute", spy)
+    monkeypatch.setattr("kerasreg.augment.compiled.execute", spy)
     assert len(collect(dataset().batch(5).apply(gentle()))) == 22
     assert sizes == [5] * 5
 
