@@ -96,6 +96,6 @@ clean:
 .venv-oldest/.test: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --editable '.[test]' \
-	    keras==3.8.0 tensorflow==2.18.1 tensorboard==2.18.0 tensorflow-datasets==4.9.7 \
+	    keras==3.10.0 tensorflow==2.18.1 tensorboard==2.18.0 tensorflow-datasets==4.9.7 \
 	    'tensorflow-metadata<1.18'
 	touch $@

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parents[2] / "tests" / "reliability"
+TESTS = Path(__file__).parents[2] / "tests"
 # Modules with a dict FAULTS: a fault in words, and what commits it in an empty folder.
 CATALOGUES = ("faults", "device_faults")
 # In a hurry, those that take no process of their own and no seconds.
@@ -48,7 +48,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     Args:
         quick: Whether the first few that need no process of their own will do.
     """
-    sys.path.insert(0, str(FOLDER))
+    sys.path[:0] = [str(TESTS / "reliability"), str(TESTS)]
     found = {}
     for name in CATALOGUES:
         if find_spec(name) is None:

@@ -231,7 +231,7 @@ def global_seed_generator(make: bool) -> keras.random.SeedGenerator | None:
 
     if make:
         return seed_generator.global_seed_generator()
-    # Keras 3.8 has no name for the key yet.
+    # Keras 3.10 has no name for the key yet.
     return global_state.get_global_attribute("global_seed_generator")
 
 

@@ -23,7 +23,7 @@ def bin_of(confidence: Any, edges: Any, xp: ModuleType) -> Any:
     """
     if xp is np:
         return np.searchsorted(edges, confidence, side="left")
-    # Counted: Keras 3.8's own search does without graphs.
+    # Counted: Keras 3.10's own search does without graphs.
     return xp.sum(xp.cast(confidence[..., None] > edges, "int32"), axis=-1)
 
 

@@ -78,7 +78,7 @@ def to_keras(
         1 layer replaced by Keras' own, 1 difference in training
         path -> Dropout
         dense/kernel_regularizer: GroupLasso is gone: Keras has no such penalty
-        >>> plain.layers[0].noise_shape
+        >>> tuple(plain.layers[0].noise_shape)
         (None, 1)
     """
     report, mc_off = flag(_OWNER, "report", report), flag(_OWNER, "mc_off", mc_off)

@@ -17,7 +17,14 @@ from kerasreg.regularization.compiled_steps import compile_steps_anew, take_weig
 from kerasreg.regularization.contradictions import check_together
 from kerasreg.regularization.patterns import asks_for, listing, matcher, names, nothing_fits, shown
 from kerasreg.regularization.weights import Weight, carriers, model_weights
-from kerasreg.regularizers.carrier import CarriesRegularizers, can_be_saved, carry, is_layers_own, put_down
+from kerasreg.regularizers.carrier import (
+    CarriesRegularizers,
+    can_be_saved,
+    carry,
+    functions_are_taken,
+    is_layers_own,
+    put_down,
+)
 
 _OWNER = "regularize"
 # Whose constructor's arguments are known to mean what their names say.
@@ -138,6 +145,11 @@ def _regularizer(pattern: Any, value: Any) -> Any:
     if not can_be_saved(found):
         remedy = "register it with @keras.saving.register_keras_serializable()"
         raise refusal(_OWNER, "rules", "regularizers that Keras can save", came, remedy)
+    if not isinstance(found, keras.regularizers.Regularizer) and not functions_are_taken():
+        remedy = "make it a subclass of that class"
+        raise refusal(
+            _OWNER, "rules", "objects of keras.regularizers.Regularizer before Keras 3.15", came, remedy
+        )
     return found
 
 

@@ -99,11 +99,23 @@ def plain_class(cls: type) -> type:
 
 
 def can_be_saved(regularizer: Any) -> bool:
-    """Whether Keras can save a regularizer: an object with a config, or a registered function."""
+    """Whether Keras can save a regularizer: an object with a config of its own, or a registered function."""
     if isinstance(regularizer, types.FunctionType):
         name = keras.saving.get_registered_name(regularizer)
         return keras.saving.get_registered_object(name) is regularizer
-    return hasattr(regularizer, "get_config")
+    # That of the base class only raises.
+    config = getattr(type(regularizer), "get_config", None)
+    return config is not None and config is not keras.regularizers.Regularizer.get_config
+
+
+@cache
+def functions_are_taken() -> bool:
+    """Whether Keras lets a function be a weight's regularizer, as it does from version 3.15 on."""
+    try:
+        keras.Variable(0.0).regularizer = float
+    except ValueError:
+        return False
+    return True
 
 
 def is_layers_own(variable: keras.Variable) -> bool:

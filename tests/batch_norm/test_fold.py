@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from backend_tools import array
+from keras_versions import LIST_OF_ONE
 
 import kerasreg as kr
 from kerasreg._core.paths import layer_paths
@@ -402,6 +403,7 @@ def test_weights_that_would_overflow_stay(rng):
     assert "would not be finite in float16" in report.left["bn"]
 
 
+@pytest.mark.filterwarnings(LIST_OF_ONE)
 def test_the_folded_model_is_compiled_saved_and_trained(rng, tmp_path):
     a = keras.Input((4,))
     outputs = [BN(name="one")(L.Dense(3)(a)), BN(name="two")(L.Dense(3)(a))]

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from backend_tools import array
+from keras_versions import HAS_RENORM, LIST_OF_ONE
 
 import kerasreg as kr
 from kerasreg._core import progress
@@ -411,6 +412,7 @@ def test_half_precision_measures_in_single(rng, batch_norm):
         np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
+@pytest.mark.filterwarnings(LIST_OF_ONE)
 def test_frozen_layers_keep_what_they_have_and_normalise_with_it(rng):
     model = two_layers()
     x = (2 + rng.normal(size=(16, 3))).astype("float32")
@@ -458,11 +460,9 @@ def test_options_of_training_do_not_change_what_is_measured(rng, options):
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+@pytest.mark.skipif(not HAS_RENORM, reason="Keras has no renorm before 3.14")
 def test_renormalisation_starts_from_the_same_statistics(rng):
-    try:
-        model = two_layers(renorm=True)
-    except (TypeError, ValueError):
-        pytest.skip("this version of Keras has no renorm")
+    model = two_layers(renorm=True)
     x = (1 + rng.normal(size=(12, 3))).astype("float32")
     kr.reestimate(model, x, batch_size=8)
     layer = model.get_layer("bn2")

@@ -4,12 +4,11 @@ import keras
 import numpy as np
 import pytest
 from backend_tools import array
+from keras_versions import HAS_RENORM
 
 import kerasreg as kr
 
-pytestmark = pytest.mark.skipif(
-    tuple(map(int, keras.__version__.split(".")[:2])) < (3, 13), reason="Keras has no renorm before 3.13"
-)
+pytestmark = pytest.mark.skipif(not HAS_RENORM, reason="Keras has no renorm before 3.14")
 EPSILON = 1e-3
 CLIPPING = {"rmin": 0.5, "rmax": 2.0, "dmax": 1.0}
 NAMES = ("gamma", "beta", "moving_mean", "moving_variance", "moving_stddev", "renorm_mean", "renorm_stddev")

@@ -153,7 +153,7 @@ def test_concrete_dropout_becomes_dropout_at_its_rate_and_weight_decay(rng):
     np.testing.assert_allclose(float(sum(new.losses)), expected, rtol=1e-5)
     conv = chain((4, 4, 3), K.ConcreteDropout(L.Conv2D(2, 3), num_examples=10))
     new, _ = convert(conv, rng)
-    assert new.layers[0].layers[0].noise_shape == (None, 1, 1, None)
+    assert tuple(new.layers[0].layers[0].noise_shape) == (None, 1, 1, None)
 
 
 @pytest.mark.parametrize("invert", [False, True])

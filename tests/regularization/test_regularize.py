@@ -10,8 +10,10 @@ import keras
 import numpy as np
 import pytest
 from backend_tools import array
+from keras_versions import LIST_OF_ONE
 
 import kerasreg as kr
+from kerasreg.regularizers.carrier import functions_are_taken
 
 L2 = kr.regularizers.L2
 X, Y = np.ones((8, 3), "float32"), np.zeros((8, 1), "float32")
@@ -126,6 +128,7 @@ def by_clone(model, tmp_path):
     return clone
 
 
+@pytest.mark.filterwarnings(LIST_OF_ONE)
 @pytest.mark.parametrize("make", [sequential, nested, subclassed])
 @pytest.mark.parametrize("copy", [through_a_file, by_clone])
 def test_the_loss_is_the_penalty_by_hand_before_and_after_a_copy(make, copy, tmp_path):
@@ -445,6 +448,10 @@ def test_a_frozen_batch_norm_and_an_outer_class_keep_both():
 
 
 def test_a_function_and_a_class_of_the_users(tmp_path):
+    if not functions_are_taken():
+        with pytest.raises(ValueError, match=r"`rules`.*objects of keras.regularizers.Regularizer"):
+            kr.regularize(subclassed(), {"*/gate": cubes, "*": None})
+        return
     model = kr.regularize(subclassed(), {"*/gate": cubes, "*": None})
     assert penalty(through_a_file(model, tmp_path)) == pytest.approx(2.0)
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 from bad_case import Case, array, inf, nan, refused, weights_of
+from keras_versions import HAS_RENORM
 
 import kerasreg as kr
 
@@ -161,8 +162,9 @@ BATCH_NORMS = {
     "cumulative": {"averaging": "cumulative"},
     "moving": {"normalize_with": "moving"},
     "ghost batches": {"virtual_batch_size": 2},
-    "renorm": {"renorm": True, "renorm_clipping": {"rmin": 0.5, "rmax": 2.0, "dmax": 1.0}},
 }
+if HAS_RENORM:
+    BATCH_NORMS["renorm"] = {"renorm": True, "renorm_clipping": {"rmin": 0.5, "rmax": 2.0, "dmax": 1.0}}
 
 
 def _batch_normalization() -> Iterator[Case]:
