@@ -135,7 +135,8 @@ def main() -> None:
         summary.append({"trainings": zoo, "told right": right, "of": len(own), "goal": goal})
     if args.only == "*" and args.zoo is None:
         facts = {"backend": backend, "epochs": args.epochs, "trainings": rows}
-        told = claims(summary, "digits" if args.data_dir is None else "Fashion-MNIST")
+        seen = "digits" if args.data_dir is None else "Fashion-MNIST"
+        told = claims(summary, seen if backend == "tensorflow" else f"{seen}, on {backend}")
         publish(f"diagnosis{suffix}", summary, folder(args), told, **facts)
     else:
         print(*summary, sep="\n")
