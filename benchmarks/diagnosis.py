@@ -135,8 +135,7 @@ def main() -> None:
         summary.append({"trainings": zoo, "told right": right, "of": len(own), "goal": goal})
     if args.only == "*" and args.zoo is None:
         facts = {"backend": backend, "epochs": args.epochs, "trainings": rows}
-        seen = "digits" if args.data_dir is None else "Fashion-MNIST"
-        told = claims(summary, seen if backend == "tensorflow" else f"{seen}, on {backend}")
+        told = claims(summary, "digits" if args.data_dir is None else "Fashion-MNIST")
         publish(f"diagnosis{suffix}", summary, folder(args), told, **facts)
     else:
         print(*summary, sep="\n")
