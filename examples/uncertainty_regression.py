@@ -98,13 +98,23 @@ def weight_decay(rate: float, tau: np.ndarray, rows: int) -> np.ndarray:
     return LENGTH_SCALE**2 * (1 - rate) / (2 * rows * tau)
 
 
+class EachItsOwnDecay(keras.regularizers.Regularizer):
+    """The sum over the nets of a strength of its own times the net's squared weights."""
+
+    def __init__(self, strengths: np.ndarray) -> None:
+        self.strengths = np.asarray(strengths, "float32")
+
+    def __call__(self, x: Any) -> Any:
+        """The penalty of kernels of shape (nets, inputs, units)."""
+        return ops.sum(self.strengths * ops.sum(ops.square(x), axis=(1, 2)))
+
+    def get_config(self) -> dict[str, Any]:
+        """The strengths as numbers."""
+        return {"strengths": self.strengths.tolist()}
+
+
 def build(nets: int, inputs: int, hidden: Sequence[int], rate: float, decay: np.ndarray, seed: int) -> Any:
     """`nets` independent networks as one model: (rows, nets, inputs) to (rows, nets, 1)."""
-    strengths = decay.astype("float32")
-
-    def penalty(kernel: Any) -> Any:
-        return ops.sum(strengths * ops.sum(ops.square(kernel), axis=(1, 2)))
-
     layers = [keras.Input((nets, inputs))]
     for i, units in enumerate((*hidden, 1)):
         # Glorot's initializer, of each net's own kernel.
@@ -124,7 +134,7 @@ def build(nets: int, inputs: int, hidden: Sequence[int], rate: float, decay: np.
                 bias_axes="no",
                 activation="relu" if i < len(hidden) else None,
                 kernel_initializer=glorot,
-                kernel_regularizer=penalty,
+                kernel_regularizer=EachItsOwnDecay(decay),
             ),
         ]
     return keras.Sequential(layers)
