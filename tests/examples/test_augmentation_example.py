@@ -59,6 +59,20 @@ def test_gains_are_paired_and_named(example):
     assert "Best: geometry, which spares 40%" in text
 
 
+def test_the_index_shows_what_is_published(example):
+    published = json.loads((SCRIPT.parent / "results" / "augmentation.json").read_text())
+    shown = (SCRIPT.parent / "README.md").read_text()
+    assert example.table(published["rows"]) in shown
+    assert published["learned"][-1] in shown
+
+
+def test_a_single_run_is_given_no_spread_and_no_verdict(example):
+    runs = [{"pipeline": name, "seed": 1, "train": 1.0, "test": 0.8} for name in ("none", "geometry")]
+    rows = example.summarize(runs)
+    assert "nan" not in example.table(rows) + example.lessons(rows, {"name": "digits"}, 100)
+    assert "geometry had, in a single run, +0.00 points" in example.lessons(rows, {"name": "digits"}, 100)
+
+
 def test_a_scene_is_consistent(example):
     images = np.zeros((10, 8, 8, 1), "uint8")
     images[:, 1:6, 2:7] = 255
