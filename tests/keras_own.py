@@ -248,7 +248,8 @@ def _cases(path, part):
 def passes(part, folder):
     """Run a part and fail with what Keras' tests print, if they do."""
     if not ships_its_tests():
-        assert tuple(map(int, keras.__version__.split(".")[:2])) < (3, 12)
+        # Wheels hold them from 3.15 on.
+        assert tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15)
         return
     done, cases = run(part, folder)
     assert done.returncode == 0, done.stdout + done.stderr
