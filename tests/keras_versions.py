@@ -5,8 +5,6 @@ import inspect
 import keras
 import numpy as np
 
-_VERSION = tuple(map(int, keras.__version__.split(".")[:2]))
-
 HAS_RENORM = "renorm" in inspect.signature(keras.layers.BatchNormalization).parameters
 """From 3.14 on."""
 

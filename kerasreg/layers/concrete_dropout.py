@@ -11,6 +11,7 @@ from keras import ops
 
 from kerasreg._core.arguments import integer, number, refusal
 from kerasreg._core.noise_source import Uniform
+from kerasreg._core.own_penalty import OwnPenalty
 from kerasreg._core.registry import register
 from kerasreg._core.seeds import generator_seed
 from kerasreg._core.tensors import check_features, check_floats
@@ -126,7 +127,7 @@ class ConcreteDropout(MonteCarlo, keras.layers.Wrapper):
         self.rate_logit = self.add_weight(
             shape=(),
             initializer=keras.initializers.Constant(math.log(self.initial_rate / (1.0 - self.initial_rate))),
-            regularizer=_Divergence(self),
+            regularizer=OwnPenalty(self.penalty),
             # Half precision has no room for the small steps of a rate.
             autocast=False,
             name="rate_logit",
@@ -186,16 +187,6 @@ class ConcreteDropout(MonteCarlo, keras.layers.Wrapper):
 
     def _feature_axis(self, rank: int) -> int:
         return 1 if getattr(self.layer, "data_format", None) == "channels_first" and rank > 2 else -1
-
-
-class _Divergence(keras.regularizers.Regularizer):
-    """A layer's penalty on its rate, as an object: before version 3.15 Keras took no function for one."""
-
-    def __init__(self, layer: ConcreteDropout) -> None:
-        self._layer = layer
-
-    def __call__(self, x: Any) -> Any:
-        return self._layer.penalty(x)
 
 
 def _is_convolution(layer: Any) -> bool:

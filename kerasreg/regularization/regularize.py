@@ -144,6 +144,8 @@ def _regularizer(pattern: Any, value: Any) -> Any:
         raise refusal(_OWNER, "rules", allowed, came)
     if not can_be_saved(found):
         remedy = "register it with @keras.saving.register_keras_serializable()"
+        if isinstance(found, keras.regularizers.Regularizer):
+            remedy = "give it a get_config that returns its arguments"
         raise refusal(_OWNER, "rules", "regularizers that Keras can save", came, remedy)
     if not isinstance(found, keras.regularizers.Regularizer) and not functions_are_taken():
         remedy = "make it a subclass of that class"

@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 
+from kerasreg._core.own_penalty import OwnPenalty
 from kerasreg._core.private import own_weights
 from kerasreg._core.registry import PACKAGE
 from kerasreg._core.sublayers import with_sublayers
@@ -120,7 +121,10 @@ def functions_are_taken() -> bool:
 
 def is_layers_own(variable: keras.Variable) -> bool:
     """Whether a penalty is a part of its layer, as that of a learned dropout rate, and comes back with it."""
-    return variable.regularizer is not None and not can_be_saved(variable.regularizer)
+    penalty = variable.regularizer
+    if penalty is None or isinstance(penalty, keras.regularizers.Regularizer):
+        return isinstance(penalty, OwnPenalty)
+    return not can_be_saved(penalty)
 
 
 def restore(layer: keras.layers.Layer) -> None:

@@ -68,6 +68,13 @@ def cubes(weights):
     return keras.ops.sum(keras.ops.abs(weights) ** 3)
 
 
+class Untold(keras.regularizers.Regularizer):
+    """Without a config of its own, as users write them who never save."""
+
+    def __call__(self, x):
+        return keras.ops.sum(x)
+
+
 def sequential():
     layers = [keras.layers.Dense(2, name="first"), keras.layers.Dense(1, name="last")]
     return keras.Sequential([keras.Input((3,)), *layers])
@@ -447,6 +454,14 @@ def test_a_frozen_batch_norm_and_an_outer_class_keep_both():
     assert penalty(by_clone(clone, None)) == pytest.approx(squares(clone, "gamma"), rel=1e-6)
 
 
+def test_a_penalty_without_a_config_is_replaced_like_any_other():
+    layer = keras.layers.Dense(1, use_bias=False, kernel_regularizer=Untold(), name="last")
+    model = keras.Sequential([keras.Input((3,)), layer])
+    scramble(model)
+    kr.regularize(model, {"last/kernel": L2(1.0)})
+    assert penalty(model) == pytest.approx(squares(model, "kernel"), rel=1e-6)
+
+
 def test_a_function_and_a_class_of_the_users(tmp_path):
     if not functions_are_taken():
         with pytest.raises(ValueError, match=r"`rules`.*objects of keras.regularizers.Regularizer"):
@@ -493,6 +508,7 @@ UNBUILT = keras.Sequential([keras.layers.Dense(1)], name="unbuilt")
         (sequential, {"*": "l3"}, ["'l3'", "'*'"]),
         (sequential, {"*": lambda weights: 0.0}, ["lambda", "register"]),
         (sequential, {"*": kr.regularizers.L2(1).get_config}, ["get_config"]),
+        (sequential, {"*": Untold()}, ["Untold", "give it a get_config"]),
         (sequential, {3: L2(1)}, ["got 3"]),
         (sequential, {"": L2(1)}, ["got ''"]),
         (sequential, [("*", L2(1))], ["a dict", "[('*'"]),
